@@ -1,0 +1,244 @@
+"""Compose an experiment with Hydra and validate it with pydantic.
+
+Every message names the file and the key that a person wrote, not the place where the mistake came to light.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from imagewright.config.data import DataConfig
+from imagewright.config.evaluate import EvaluateConfig
+from imagewright.config.export import ExportConfig
+from imagewright.config.gate import GateConfig
+from imagewright.config.names import nearest
+from imagewright.config.section import Section
+from imagewright.config.select import SelectSection
+from imagewright.config.tensors import TensorsConfig, TensorsSection
+from imagewright.config.train import AugmentConfig, LossConfig, ModelConfig, OptimizerConfig, TrainConfig, TrainSection
+from imagewright.errors import ConfigError
+
+SHARED = ("data", "tensors")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+METRICS = {"classification": ("accuracy", "macro_f1"), "segmentation": ("dice", "miou")}
+
+
+class ExperimentConfig(Section):
+    """A whole experiment, validated."""
+
+    data: DataConfig
+    tensors: TensorsConfig
+    model: ModelConfig
+    loss: LossConfig
+    optimizer: OptimizerConfig
+    augment: AugmentConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    export: ExportConfig
+    gate: GateConfig
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment under its name, with the data and tensors that it shares with others."""
+
+    name: str
+    overrides: tuple[str, ...]
+    data: str
+    tensors: str
+    config: ExperimentConfig
+
+    @property
+    def tensors_section(self) -> TensorsSection:
+        """What `tensors` reads."""
+        data = self.config.data
+        return TensorsSection(
+            task=data.task,
+            layout=data.layout,
+            classes=data.classes,
+            ignore=data.ignore,
+            max_pixels=data.max_pixels,
+            tensors=self.config.tensors,
+        )
+
+    @property
+    def train_section(self) -> TrainSection:
+        """What `train` reads."""
+        config = self.config
+        return TrainSection(
+            model=config.model,
+            loss=config.loss,
+            optimizer=config.optimizer,
+            augment=config.augment,
+            train=config.train,
+        )
+
+    def select_section(self, trials: Sequence[str]) -> SelectSection:
+        """What `select` reads."""
+        train = self.config.train
+        return SelectSection(
+            trials=list(trials), monitor=train.monitor, batch_size=train.batch_size, threads=train.threads
+        )
+
+
+def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Compose and validate one experiment.
+
+    Args:
+        config_dir: the folder `config/`.
+        experiment: the name of a file in `config/experiment/`, without its ending.
+        overrides: Hydra overrides, such as `train.epochs=2`; they give the experiment a name of its own.
+
+    Raises:
+        ConfigError: a name, a key or a value is wrong.
+    """
+    file = config_dir / "experiment" / f"{experiment}.yaml"
+    if not NAME.fullmatch(experiment) or not file.is_file():
+        known = [path.stem for path in (config_dir / "experiment").glob("*.yaml")]
+        raise ConfigError(f"experiment {experiment!r}: there is no {file}", nearest(experiment, known))
+    _refuse_shared_overrides(file, overrides)
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+            composed = compose("defaults", [f"+experiment={experiment}", *overrides], return_hydra_config=True)
+            choices = {group: choice for group, choice in composed.hydra.runtime.choices.items() if "/" not in group}
+            del composed._content["hydra"]
+            values: Any = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise _explain_hydra(error, config_dir, file, overrides) from None
+    try:
+        config = ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise _explain_pydantic(error, values, config_dir, file, choices, overrides) from None
+    known_metrics = METRICS[config.data.task]
+    if config.train.monitor not in known_metrics:
+        where = _blame(("train", "monitor"), config_dir, file, choices, overrides)
+        raise ConfigError(
+            f"{where}: train.monitor is {config.train.monitor!r}, which {config.data.task} does not measure",
+            f"use one of: {', '.join(known_metrics)}",
+        )
+    ordered = tuple(sorted(overrides))
+    suffix = f"~{hashlib.sha256(' '.join(ordered).encode()).hexdigest()[:8]}" if ordered else ""
+    return Experiment(experiment + suffix, ordered, str(choices["data"]), str(choices["tensors"]), config)
+
+
+def _refuse_shared_overrides(file: Path, overrides: Sequence[str]) -> None:
+    """Data and tensors are shared between experiments, so no experiment may bend them for itself."""
+    written = _load(file)
+    for group in SHARED:
+        keys = [f"{group}.{key}" for key in written.get(group) or {}] if isinstance(written.get(group), dict) else []
+        keys += [override for override in overrides if override.lstrip("+~").startswith(f"{group}.")]
+        if keys:
+            raise ConfigError(
+                f"{file}: {keys[0]} may not be set by an experiment, since experiments share {group}",
+                f"write a file of its own in config/{group}/ and choose it under defaults: `- override /{group}: <name>`",
+            )
+
+
+def _explain_hydra(error: Exception, config_dir: Path, file: Path, overrides: Sequence[str]) -> ConfigError:
+    text = str(error)
+    if match := re.search(r"(?:Could not find|Could not load) '([^'/]+)/([^']+)'", text):
+        group, choice = match.groups()
+        known = [path.stem for path in (config_dir / group).glob("*.yaml")]
+        where = next((o for o in overrides if o.startswith(f"{group}=")), file)
+        return ConfigError(f"{where}: there is no config/{group}/{choice}.yaml", nearest(choice, known))
+    if match := re.search(r"You must specify '([^']+)'", text):
+        group = match.group(1)
+        return ConfigError(f"{file}: no {group} is chosen", f"add under defaults: `- override /{group}: <name>`")
+    if match := re.search(r"[Cc]ould not override '([^']+)'", text):
+        key = match.group(1)
+        where = next((o for o in overrides if o.lstrip("+~").split("=")[0] == key), file)
+        return ConfigError(f"override {where}: unknown key {key!r}", nearest(key, _known_keys()))
+    first = text.strip().splitlines()[0]
+    return ConfigError(f"{file}: {first}", f"correct the file, or the overrides: {list(overrides)}")
+
+
+def _explain_pydantic(
+    error: ValidationError,
+    values: dict[str, Any],
+    config_dir: Path,
+    file: Path,
+    choices: dict[str, Any],
+    overrides: Sequence[str],
+) -> ConfigError:
+    first = error.errors()[0]
+    # Where a union is told apart by a key, pydantic puts that key's value into the path: leave out what is not a key.
+    path: list[str] = []
+    node: Any = values
+    for step in map(str, first["loc"]):
+        if isinstance(node, dict) and step in node:
+            path, node = [*path, step], node[step]
+        elif first["type"] == "missing" and step == str(first["loc"][-1]):
+            path = [*path, step]
+    key = ".".join(path)
+    where = _blame(tuple(path), config_dir, file, choices, overrides)
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{where}: unknown key {key!r}", nearest(key, _known_keys()))
+    if first["type"] == "missing":
+        return ConfigError(f"{where}: {key} is missing", "add it; the other files of this folder show how")
+    if first["type"] in ("literal_error", "union_tag_invalid"):
+        context = first.get("ctx") or {}
+        allowed = re.findall(r"'([^']+)'", str(context.get("expected") or context.get("expected_tags")))
+        given = first["input"]
+        if first["type"] == "union_tag_invalid":
+            tag = str(context["discriminator"]).strip("'")
+            given, key = given.get(tag), f"{key}.{tag}"
+            where = _blame((*path, tag), config_dir, file, choices, overrides)
+        return ConfigError(f"{where}: {key} is {given!r}", nearest(str(given), allowed))
+    return ConfigError(f"{where}: {key or 'the file'} is {first['input']!r}", first["msg"].removeprefix("Value error, "))
+
+
+def _blame(
+    path: tuple[str, ...], config_dir: Path, file: Path, choices: dict[str, Any], overrides: Sequence[str]
+) -> str:
+    """The place where a person wrote the key: an override, the experiment's file, or a file of a group."""
+    key = ".".join(path)
+    for override in overrides:
+        if override.lstrip("+~").split("=")[0] == key:
+            return f"override {override}"
+    node: Any = _load(file)
+    for step in path:
+        node = node.get(step) if isinstance(node, dict) else None
+    group = path[0] if path else ""
+    if node is not None or group not in choices:
+        return str(file)
+    return str(config_dir / group / f"{choices[group]}.yaml")
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{line}: this is not YAML", str(getattr(error, "problem", error))) from None
+    return content if isinstance(content, dict) else {}
+
+
+def _known_keys() -> list[str]:
+    """Every key of every section, dotted, for the nearest right name."""
+
+    def walk(model: type[BaseModel], prefix: str) -> list[str]:
+        keys: list[str] = []
+        for name, field in model.model_fields.items():
+            keys.append(prefix + name)
+            for part in _models_in(field.annotation):
+                keys += walk(part, f"{prefix}{name}.")
+        return keys
+
+    return walk(ExperimentConfig, "")
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]

@@ -1,0 +1,120 @@
+"""Compose every experiment once and write each stage's own section, only where its content changed.
+
+The Snakefile, `scripts/resolve.py` (DVC's first stage) and the tests call the same function, `resolve`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagewright.config.code import code_fingerprint
+from imagewright.errors import ConfigError
+from imagewright.files import write_json, write_text_if_changed
+
+STAGES = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", "gate", "bundle", "report")
+TRIAL = "default"
+# A script called select.py would hide Python's own module `select` from every script beside it.
+SCRIPTS = {stage: f"scripts/{stage}.py" for stage in STAGES} | {"select": "scripts/select_.py"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the workflow is to build, in names alone."""
+
+    experiments: Mapping[str, Mapping[str, Any]]
+    tensors: Mapping[str, str]
+    folders: Mapping[str, str]
+
+    @property
+    def data(self) -> list[str]:
+        """The data configs in use."""
+        return sorted(set(self.tensors.values()))
+
+
+def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Sequence[str] = ()) -> Plan:
+    """Compose the experiments, write sections and code fingerprints to `results/resolve/`, and name what to build.
+
+    Args:
+        root: the project's folder.
+        experiments: names of files in `config/experiment/`; by default those that `config/workflow.yaml` lists.
+        overrides: Hydra overrides for all of them; each then builds under a name of its own.
+
+    Raises:
+        ConfigError: a name, a key or a value is wrong.
+    """
+    composed = _composed(root, experiments, list(overrides))
+    for name, text in composed["sections"].items():
+        write_text_if_changed(root / "results/resolve" / name, text)
+    for stage in STAGES:
+        fingerprint = code_fingerprint(root / SCRIPTS[stage], root / "src")
+        write_json(root / "results/resolve/code" / f"{stage}.json", fingerprint)
+    for data, folder in composed["folders"].items():
+        write_text_if_changed(root / "results/resolve/raw" / f"{data}.txt", _listing(root / folder))
+    return Plan(composed["experiments"], composed["tensors"], composed["folders"])
+
+
+def _composed(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
+    """Compose, or take the result from the cache: composing takes a second, looking takes a few milliseconds."""
+    digest = hashlib.sha256(json.dumps([experiments, overrides]).encode())
+    for folder, pattern in ((root / "config", "**/*.yaml"), (Path(__file__).parent, "*.py")):
+        for path in sorted(folder.glob(pattern)):
+            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    cached = root / ".snakemake/imagewright" / f"{digest.hexdigest()}.json"
+    if cached.is_file():
+        return json.loads(cached.read_text())  # type: ignore[no-any-return]
+    composed = _compose(root, experiments, overrides)
+    write_json(cached, composed)
+    return composed
+
+
+def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
+    # Imported here, since a cached plan needs neither Hydra nor pydantic.
+    import yaml
+
+    from imagewright.config.compose import compose_experiment
+
+    names = experiments
+    if names is None:
+        names = (yaml.safe_load((root / "config/workflow.yaml").read_text()) or {}).get("experiments")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            "config/workflow.yaml: experiments is not a list of names", "write for example: experiments: [digits, brain]"
+        )
+    result: dict[str, Any] = {"experiments": {}, "tensors": {}, "folders": {}, "sections": {}}
+    sections = result["sections"]
+    for name in dict.fromkeys(names):
+        experiment = compose_experiment(root / "config", name, overrides)
+        config, data = experiment.config, experiment.data
+        tensors = f"{data}-{experiment.tensors}"
+        result["experiments"][experiment.name] = {
+            "data": data,
+            "tensors": tensors,
+            "trials": [TRIAL],
+            "overrides": list(experiment.overrides),
+            "task": config.data.task,
+        }
+        result["tensors"][tensors] = data
+        if config.data.source.kind == "folder":
+            result["folders"][data] = config.data.source.path or f"data/raw/{data}"
+        sections[f"fetch/{data}.yaml"] = config.data.fetch_section.to_yaml()
+        sections[f"index/{data}.yaml"] = config.data.index_section.to_yaml()
+        sections[f"tensors/{tensors}.yaml"] = experiment.tensors_section.to_yaml()
+        sections[f"train/{experiment.name}/{TRIAL}.yaml"] = experiment.train_section.to_yaml()
+        sections[f"select/{experiment.name}.yaml"] = experiment.select_section([TRIAL]).to_yaml()
+        for stage in ("evaluate", "export", "gate"):
+            sections[f"{stage}/{experiment.name}.yaml"] = getattr(config, stage).to_yaml()
+    return result
+
+
+def _listing(folder: Path) -> str:
+    """Names, sizes and times of a folder's files: a person who adds or changes an image sees `fetch` run again."""
+    if not folder.is_dir():
+        return ""
+    lines = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        status = path.stat()
+        lines.append(f"{path.relative_to(folder)}\t{status.st_size}\t{status.st_mtime_ns}\n")
+    return "".join(lines)

@@ -1,0 +1,41 @@
+"""`config/tensors/`: the form in which images are stored, trained on and served."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imagewright.config.data import Layout, Task
+from imagewright.config.section import Section
+
+
+class InputConfig(Section):
+    """How a picture becomes an array: the one definition that tensors, the gate and the server share."""
+
+    height: Annotated[int, Field(ge=8, le=8192)]
+    width: Annotated[int, Field(ge=8, le=8192)]
+    colour: Literal["gray", "rgb"]
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    background: Annotated[int, Field(ge=0, le=255)] = 255
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, 3 for rgb."""
+        return 1 if self.colour == "gray" else 3
+
+
+class TensorsConfig(InputConfig):
+    """One file of `config/tensors/`."""
+
+    shard: Annotated[int, Field(ge=1)] = 512
+    verify: Annotated[int, Field(ge=1)] = 64
+
+
+class TensorsSection(Section):
+    """What `tensors` reads: the tensors config, and of the data config what is needed to open a sample."""
+
+    task: Task
+    layout: Layout
+    classes: list[str] | dict[str, int] | None
+    ignore: list[str]
+    max_pixels: int
+    tensors: TensorsConfig

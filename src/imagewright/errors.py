@@ -1,0 +1,50 @@
+"""Everything that a person can cause and put right, as one tree of exceptions.
+
+An error says what is wrong and where in its first line, and what to do in its second. `imagewright.command` prints
+the two lines and exits with 1; any other exception is a bug and shows its traceback.
+"""
+
+
+class ImagewrightError(Exception):
+    """Something a person can put right.
+
+    Args:
+        problem: what is wrong, and where: a file, a key, a number beside its limit.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  {self.remedy}"
+
+
+class ConfigError(ImagewrightError):
+    """A key, a value or a name in `config/` or in an override is wrong."""
+
+
+class SourceError(ImagewrightError):
+    """The raw data cannot be had: missing, incomplete, unsafe or not what its checksum says."""
+
+
+class DataError(ImagewrightError):
+    """The images, labels, masks or splits are not fit to train on or to judge by."""
+
+
+class ModelError(ImagewrightError):
+    """A model, loss or optimizer cannot be built, or its weights do not fit."""
+
+
+class EvidenceError(ImagewrightError):
+    """Two records of the same fact disagree, so that a number could not be trusted."""
+
+
+class GateError(ImagewrightError):
+    """The exported model is beyond a limit of `config/gate/`."""
+
+
+class SupersededError(ImagewrightError):
+    """A newer run has taken over this job's outputs; what this one made was thrown away."""

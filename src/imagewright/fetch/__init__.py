@@ -1,0 +1,37 @@
+"""Stage `fetch`: bring the raw data to `data/raw/<data>/`, whole or not at all, and never touch it again."""
+
+from pathlib import Path
+
+from imagewright.config.data import ArchiveSource, FetchSection, FolderSource, PackageSource
+from imagewright.errors import SourceError
+from imagewright.fetch.archive import fetch_archive
+from imagewright.fetch.folder import link_folder
+from imagewright.fetch.packages import write_package
+from imagewright.files import sha256, write_json
+
+
+def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
+    """Bring the raw data of one data config.
+
+    Args:
+        section: the source.
+        raw: the folder to fill, `data/raw/<data>`.
+        manifest: the file to write when all is there: each file's name, size and SHA-256.
+
+    Raises:
+        SourceError: the source is missing, incomplete, unsafe or not what its checksum says.
+    """
+    source = section.source
+    if isinstance(source, PackageSource):
+        write_package(source.package, raw)
+    elif isinstance(source, ArchiveSource):
+        fetch_archive(source, raw)
+    elif isinstance(source, FolderSource):
+        link_folder(source.path, raw)
+    paths = sorted(path for path in raw.rglob("*") if path.is_file())
+    if not paths:
+        raise SourceError(f"{raw}: there are no files", "put the images there, or correct `source` in config/data/")
+    files = {
+        path.relative_to(raw).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths
+    }
+    write_json(manifest, {"source": source.model_dump(mode="json"), "files": files})

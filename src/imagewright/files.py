@@ -1,0 +1,103 @@
+"""Files that are whole or absent: write aside, then rename."""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imagewright.errors import SupersededError
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """The SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_text_if_changed(path: Path, text: str) -> bool:
+    """Write `text` unless the file already holds it, so that its time says when its content last changed.
+
+    Returns:
+        True if the file was written.
+    """
+    if path.is_file() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    aside.write_text(text)
+    aside.replace(path)
+    return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value in one stable form: sorted keys, two spaces, a final newline."""
+    write_text_if_changed(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text())
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give a folder to write in; when the block ends well, move what is in it to `out`.
+
+    A job that dies leaves nothing in `out`. A job that was orphaned (its Snakemake was killed, and a new run has
+    started the same job) finds that it no longer owns the outputs and throws its work away: the one who started
+    last is the owner. Files move one by one into `out`, so that the files of a stage and `out` itself stay what
+    Snakemake expects; nothing else that lies in `out` is touched.
+
+    Args:
+        out: the folder that the stage's outputs belong in; made if missing.
+
+    Raises:
+        SupersededError: a newer run owns the outputs.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(8)
+    owner = out.parent / f".{out.name}.owner.partial"
+    work = out.parent / f".{out.name}.{token}.partial"
+    with _locked(out.parent):
+        for left_over in out.parent.glob(f".{out.name}.*.partial"):
+            if left_over.is_dir():
+                shutil.rmtree(left_over, ignore_errors=True)
+        owner.write_text(token)
+        work.mkdir()
+    try:
+        yield work
+        with _locked(out.parent):
+            if not owner.is_file() or owner.read_text() != token:
+                raise SupersededError(
+                    f"{out}: a newer run has taken over, so what this one made was thrown away",
+                    "nothing to do; if no other run is on, start the workflow again",
+                )
+            for path in sorted(path for path in work.rglob("*") if path.is_file()):
+                target = out / path.relative_to(work)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+            owner.unlink()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder; the system releases it when the process ends, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,142 @@
+"""What stops the run before anything is trained: each check names the file, the limit and the way out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from imagewright.config.data import IndexSection
+from imagewright.config.names import nearest
+from imagewright.errors import DataError
+from imagewright.index.readers import Sample
+
+SPLITS = ("train", "val", "test")
+
+
+def resolve_classes(samples: Sequence[Sample], declared: Sequence[str] | None) -> list[str]:
+    """The classes in the order of the model's outputs: as declared, else as the layout lists them.
+
+    Raises:
+        DataError: a label that was not declared, or fewer than two classes.
+    """
+    found = list(dict.fromkeys(sample.label for sample in samples if sample.label is not None))
+    classes = list(declared or found)
+    if unknown := [label for label in found if label not in classes]:
+        raise DataError(f"{unknown[0]!r} is no declared class", nearest(unknown[0], classes))
+    if len(classes) < 2:
+        raise DataError(f"only {len(classes)} class was found: {classes}", "a model needs at least two")
+    return classes
+
+
+def check_readable(rows: pd.DataFrame, limit: float, evidence: Path) -> None:
+    """Stop if more files than the limit are unreadable; all of them are listed in the evidence."""
+    bad = rows[rows["problem"] != ""]
+    if len(bad) > limit * len(rows):
+        where = _write(bad[["path", "problem"]], evidence / "unreadable.csv")
+        first = bad.iloc[0]
+        raise DataError(
+            f"{len(bad)} of {len(rows)} images cannot be used, more than data.max_unreadable ({limit:.2%}); "
+            f"first: {first['path']}: {first['problem']}",
+            f"replace or remove them (all are in {where}), or raise data.max_unreadable",
+        )
+
+
+def check_mask_values(rows: pd.DataFrame, classes: dict[str, int], evidence: Path) -> None:
+    """Stop at a mask value that no class has."""
+    bad = rows[rows["undeclared"] != ""]
+    if len(bad):
+        where = _write(bad[["path", "mask", "undeclared"]], evidence / "undeclared-mask-values.csv")
+        first = bad.iloc[0]
+        shown = json.loads(first["undeclared"])[:5]
+        raise DataError(
+            f"{len(bad)} masks hold undeclared values; first: {first['mask']} holds {shown}, declared are {classes}",
+            f"declare them under `classes` in config/data/, or correct the masks (all are in {where})",
+        )
+
+
+def check_enough(rows: pd.DataFrame, classes: Sequence[str], section: IndexSection) -> None:
+    """Stop if there are too few images, in all or of a class."""
+    least = section.min_images_per_class
+    if section.task == "segmentation":
+        if len(rows) < least:
+            raise DataError(f"{len(rows)} images are too few", f"at least {least} are needed (data.min_images_per_class)")
+        return
+    counts = rows["label"].value_counts()
+    for name in classes:
+        if (count := int(counts.get(name, 0))) < least:
+            raise DataError(
+                f"class {name!r} has {count} image{'s' if count != 1 else ''}, fewer than data.min_images_per_class ({least})",
+                "add images, remove the class, or lower the limit",
+            )
+
+
+def check_groups(rows: pd.DataFrame, evidence: Path) -> None:
+    """Stop if a group (track, patient, block) is in two splits."""
+    # Rows without a group of their own are grouped by their pixels; those are for the duplicates policy to judge.
+    named = rows[rows["group"] != rows["pixels"]]
+    splits = named.groupby("group")["split"].nunique()
+    if len(torn := splits[splits > 1]):
+        bad = named[named["group"].isin(torn.index)].sort_values(["group", "split"])
+        where = _write(bad[["group", "split", "path"]], evidence / "groups-in-two-splits.csv")
+        name = str(torn.index[0])
+        both = ", ".join(sorted(named.loc[named["group"] == name, "split"].unique()))
+        raise DataError(
+            f"{len(torn)} groups are in more than one split; first: {name!r} is in {both}",
+            f"move each group to one split (all are in {where})",
+        )
+
+
+def settle_duplicates(rows: pd.DataFrame, policy: str, evidence: Path) -> pd.DataFrame:
+    """Apply the `duplicates` policy to pictures whose pixels are in two splits.
+
+    Returns:
+        The rows that stay.
+
+    Raises:
+        DataError: the policy is `stop`, and there are some.
+    """
+    spread = rows.groupby("pixels")["split"].nunique()
+    shared = rows[rows["pixels"].isin(spread[spread > 1].index)].sort_values(["pixels", "split", "path"])
+    if shared.empty or policy == "report":
+        return rows
+    if policy == "stop":
+        where = _write(shared[["pixels", "split", "path"]], evidence / "duplicates.csv")
+        first = shared[shared["pixels"] == shared["pixels"].iloc[0]]
+        pair = " and ".join(f"{row['path']} ({row['split']})" for _, row in first.drop_duplicates("split").iterrows())
+        raise DataError(
+            f"{shared['pixels'].nunique()} pictures are in more than one split; first: {pair}",
+            f"remove copies (all are in {where}), or set data.duplicates to drop-from-train",
+        )
+    # A copy stays in the split that judges: in test before val, in val before train.
+    rank = rows["split"].map({"test": 0, "val": 1, "train": 2})
+    best = rank.groupby(rows["pixels"]).transform("min")
+    return rows[rank == best]
+
+
+def check_split_classes(rows: pd.DataFrame, classes: Sequence[str], ignore: Sequence[str], task: str) -> None:
+    """Stop if a split is empty or lacks a class."""
+    for split in SPLITS:
+        part = rows[rows["split"] == split]
+        if part.empty:
+            raise DataError(f"the {split} split is empty", "add images, or change data.split")
+        for name in classes:
+            if name not in ignore and not count_of_class(part, classes, name, task):
+                raise DataError(
+                    f"class {name!r} is missing from the {split} split",
+                    "add images of it, or change data.split (seed, val, test, block)",
+                )
+
+
+def count_of_class(rows: pd.DataFrame, classes: Sequence[str], name: str, task: str) -> int:
+    """Images of a class (classification), or its pixels at full size (segmentation)."""
+    if task == "classification":
+        return int((rows["label"] == name).sum())
+    position = list(classes).index(name)
+    return sum(json.loads(counts)[position] for counts in rows["mask_counts"])
+
+
+def _write(rows: pd.DataFrame, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(path, index=False)
+    return path

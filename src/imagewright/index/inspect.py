@@ -1,0 +1,106 @@
+"""Look at every image once: is it what it claims to be, how large is it, and have we seen its pixels before?"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from imagewright.errors import DataError
+from imagewright.imaging import load_mask_values, load_pixels, read_header
+from imagewright.index.readers import Reader, Sample
+
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a look at one sample found.
+
+    Attributes:
+        width, height: in pixels, as displayed.
+        bytes: the size of the encoded picture.
+        sha256: of the encoded picture.
+        pixels: SHA-256 of the decoded pixels and their shape, equal for a picture saved in two lossless formats.
+        mask_sha256: of the encoded mask, empty without one.
+        mask_counts: JSON list, the mask's pixels of each declared class, in order; empty without a mask.
+        problem: why the sample cannot be used; empty if it can.
+        undeclared: JSON list of mask values that no class has.
+    """
+
+    width: int = 0
+    height: int = 0
+    bytes: int = 0
+    sha256: str = ""
+    pixels: str = ""
+    mask_sha256: str = ""
+    mask_counts: str = ""
+    problem: str = ""
+    undeclared: str = ""
+
+
+def inspect_samples(
+    reader: Reader, samples: Sequence[Sample], values: Mapping[str, int] | None, max_pixels: int, workers: int
+) -> pd.DataFrame:
+    """Inspect samples across processes, with a progress bar on a terminal.
+
+    Args:
+        reader: gives the bytes.
+        samples: in order.
+        values: mask value of each class (segmentation).
+        max_pixels: refuse larger pictures.
+        workers: processes.
+
+    Returns:
+        A row a sample, in the same order: the fields of `Sample` and of `Inspected`.
+    """
+    look = partial(_inspect, reader, values, max_pixels)
+    with ProcessPoolExecutor(workers) as pool:
+        found = list(
+            tqdm(pool.map(look, samples, chunksize=CHUNK), total=len(samples), desc="index", unit="img", disable=None)
+        )
+    return pd.DataFrame([asdict(sample) | asdict(seen) for sample, seen in zip(samples, found, strict=True)])
+
+
+def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, sample: Sample) -> Inspected:
+    try:
+        content = reader.read(sample.path)
+        header = read_header(content, max_pixels)
+        pixels = load_pixels(content, max_pixels)
+    except (DataError, OSError) as error:
+        return Inspected(problem=error.problem if isinstance(error, DataError) else str(error))
+    seen = {
+        "width": header.width,
+        "height": header.height,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "pixels": hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()).hexdigest(),
+    }
+    if sample.mask is None or values is None:
+        return Inspected(**seen)
+    try:
+        content = reader.read(sample.mask)
+        mask = load_mask_values(content, max_pixels)
+    except (DataError, OSError) as error:
+        reason = error.problem if isinstance(error, DataError) else str(error)
+        return Inspected(**seen, problem=f"mask {sample.mask}: {reason}")
+    if mask.shape != (header.height, header.width):
+        return Inspected(
+            **seen,
+            problem=f"mask {sample.mask}: {mask.shape[1]}x{mask.shape[0]} pixels, "
+            f"but its image is {header.width}x{header.height}",
+        )
+    there, counts = np.unique(mask, return_counts=True)
+    count_of = dict(zip(there.tolist(), counts.tolist(), strict=True))
+    undeclared = sorted(set(count_of) - set(values.values()))
+    return Inspected(
+        **seen,
+        mask_sha256=hashlib.sha256(content).hexdigest(),
+        mask_counts=json.dumps([count_of.get(value, 0) for value in values.values()]),
+        undeclared=json.dumps(undeclared) if undeclared else "",
+    )

@@ -1,0 +1,74 @@
+"""What every reader offers, and what readers share."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+IGNORED = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with what the layout says of it.
+
+    Attributes:
+        id: unique, stable and readable: the path, without its ending where the layout matches by stem.
+        path: where the image is, in terms of the reader's `read`.
+        label: the class's name (classification).
+        mask: where the mask is (segmentation).
+        split: train, val or test where the layout gives it.
+        group: what must stay together (track, patient) where the layout knows it.
+    """
+
+    id: str
+    path: str
+    label: str | None = None
+    mask: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+
+class Reader(Protocol):
+    """A layout of raw data."""
+
+    def samples(self) -> list[Sample]:
+        """Every sample, in natural order.
+
+        Raises:
+            DataError: the folder is not laid out as declared.
+        """
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The encoded picture of a sample's `path` or `mask`: a file's bytes, or PNG where a sample is not a file."""
+        ...
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """A sort key under which 9 stands before 10, as people sort."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder in natural order, without hidden ones and those that file managers leave behind."""
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name.lower() not in IGNORED
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    yield from sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder in natural order, without hidden ones."""
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: natural(path.name))

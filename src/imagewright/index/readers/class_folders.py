@@ -1,0 +1,36 @@
+"""One folder a class, with or without split folders above: `cat/1.jpg`, or `train/cat/1.jpg` and `test/cat/2.jpg`."""
+
+from pathlib import Path
+
+from imagewright.errors import DataError
+from imagewright.index.readers.base import SPLITS, Sample, files_below, subfolders
+
+
+class ClassFolderReader:
+    """Reads class folders below `raw`; the folder's name is the class's name."""
+
+    def __init__(self, raw: Path) -> None:
+        self.raw = raw
+
+    def samples(self) -> list[Sample]:
+        """Every file in a class folder."""
+        top = subfolders(self.raw)
+        if not top:
+            raise DataError(f"{self.raw}: there are no class folders", "put each class's images in a folder of its own")
+        split_of = {folder: SPLITS.get(folder.name.lower()) for folder in top}
+        if all(split_of.values()):
+            return [
+                sample
+                for folder in top
+                for class_folder in subfolders(folder)
+                for sample in self._of_class(class_folder, split_of[folder])
+            ]
+        return [sample for folder in top for sample in self._of_class(folder, None)]
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes."""
+        return (self.raw / path).read_bytes()
+
+    def _of_class(self, folder: Path, split: str | None) -> list[Sample]:
+        paths = [path.relative_to(self.raw).as_posix() for path in files_below(folder)]
+        return [Sample(id=path, path=path, label=folder.name, split=split) for path in paths]

@@ -1,0 +1,1 @@
+"""Uncertainty and calibration, in NumPy and SciPy."""

@@ -1,0 +1,38 @@
+"""Losses over logits and class indices; a target of 255 counts in none of them."""
+
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceLoss
+from torch import Tensor, nn
+
+from imagewright.config.train import CrossEntropy, DiceCrossEntropy, LossConfig
+
+IGNORED = 255
+
+
+class DiceCrossEntropyLoss(nn.Module):
+    """Weighted sum of soft Dice (Milletari et al. 2016) and cross entropy, both without ignored pixels."""
+
+    def __init__(self, dice_weight: float, ce_weight: float, include_background: bool) -> None:
+        super().__init__()
+        self.dice_weight = dice_weight
+        self.ce_weight = ce_weight
+        self.dice = DiceLoss(include_background=include_background)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """N × C × H × W logits and N × H × W indices to one number."""
+        counted = targets != IGNORED
+        one_hot = F.one_hot(torch.where(counted, targets, 0), logits.shape[1]).movedim(-1, 1)
+        shown = counted.unsqueeze(1)
+        dice: Tensor = self.dice(torch.softmax(logits, dim=1) * shown, one_hot * shown)
+        entropy = F.cross_entropy(logits, targets, ignore_index=IGNORED)
+        return self.dice_weight * dice + self.ce_weight * entropy
+
+
+def build_loss(config: LossConfig) -> nn.Module:
+    """The loss that the config names."""
+    match config:
+        case CrossEntropy():
+            return nn.CrossEntropyLoss(ignore_index=IGNORED, label_smoothing=config.label_smoothing)
+        case DiceCrossEntropy():
+            return DiceCrossEntropyLoss(config.dice_weight, config.ce_weight, config.include_background)
