@@ -1,0 +1,31 @@
+"""Stage `bundle`: gather what is served."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagewright.command import Config, Out, run
+
+Results = Annotated[Path, typer.Option(help="The folder with every stage's results: results.")]
+Lock = Annotated[Path, typer.Option(help="The exact package versions: requirements.lock.")]
+
+
+def bundle(config: Config, results: Results, lock: Lock, out: Out) -> None:
+    """Write the gated files, bundle.json and card.md: the one folder that is served.
+
+    \b
+    Example:
+      python scripts/bundle.py --config results/resolve/bundle/digits.yaml --results results \\
+        --lock requirements.lock --out results/bundle/digits
+    """
+    from imagewright.bundle.write import write_bundle
+    from imagewright.config.bundle import BundleSection
+    from imagewright.files import staged
+
+    with staged(out) as work:
+        write_bundle(BundleSection.read(config), results, lock, work)
+
+
+if __name__ == "__main__":
+    run(bundle)

@@ -27,15 +27,29 @@ class Input(Protocol):
     """The form a picture is brought into; `imagewright.config.tensors.InputConfig` is one."""
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """In pixels."""
+        ...
+
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """In pixels."""
+        ...
+
     @property
-    def colour(self) -> Literal["gray", "rgb"]: ...
+    def colour(self) -> Literal["gray", "rgb"]:
+        """One channel, or three."""
+        ...
+
     @property
-    def fit(self) -> Literal["stretch", "crop", "pad"]: ...
+    def fit(self) -> Literal["stretch", "crop", "pad"]:
+        """How another shape is made to fit."""
+        ...
+
     @property
-    def background(self) -> int: ...
+    def background(self) -> int:
+        """Grey value, 0 to 255, behind transparent pixels and in padded borders."""
+        ...
 
 
 @dataclass(frozen=True)

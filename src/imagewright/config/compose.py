@@ -17,10 +17,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from imagewright.config.bundle import BundleSection
 from imagewright.config.data import DataConfig
 from imagewright.config.evaluate import EvaluateConfig
 from imagewright.config.export import ExportConfig
-from imagewright.config.gate import GateConfig
+from imagewright.config.gate import GateConfig, GateSection
 from imagewright.config.names import nearest
 from imagewright.config.section import Section
 from imagewright.config.select import SelectSection
@@ -83,6 +84,21 @@ class Experiment:
             train=config.train,
         )
 
+    @property
+    def gate_section(self) -> GateSection:
+        """What `gate` reads."""
+        return GateSection(gate=self.config.gate, evaluate=self.config.evaluate)
+
+    def bundle_section(self, trials: Sequence[str]) -> BundleSection:
+        """What `bundle` reads."""
+        return BundleSection(
+            experiment=self.name,
+            data=self.data,
+            tensors=f"{self.data}-{self.tensors}",
+            trials=list(trials),
+            overrides=list(self.overrides),
+        )
+
     def select_section(self, trials: Sequence[str]) -> SelectSection:
         """What `select` reads."""
         train = self.config.train
@@ -140,7 +156,7 @@ def _refuse_shared_overrides(file: Path, overrides: Sequence[str]) -> None:
         if keys:
             raise ConfigError(
                 f"{file}: {keys[0]} may not be set by an experiment, since experiments share {group}",
-                f"write a file of its own in config/{group}/ and choose it under defaults: `- override /{group}: <name>`",
+                f"write a file of its own in config/{group}/ and choose it: `- override /{group}: <name>`",
             )
 
 
@@ -194,7 +210,9 @@ def _explain_pydantic(
             given, key = given.get(tag), f"{key}.{tag}"
             where = _blame((*path, tag), config_dir, file, choices, overrides)
         return ConfigError(f"{where}: {key} is {given!r}", nearest(str(given), allowed))
-    return ConfigError(f"{where}: {key or 'the file'} is {first['input']!r}", first["msg"].removeprefix("Value error, "))
+    return ConfigError(
+        f"{where}: {key or 'the file'} is {first['input']!r}", first["msg"].removeprefix("Value error, ")
+    )
 
 
 def _blame(

@@ -10,7 +10,6 @@ from imagewright.config.section import Section
 class Int8(Section):
     """Static quantisation, calibrated on train images."""
 
-    enabled: bool = True
     images: Annotated[int, Field(ge=1)] = 256
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
     seed: Annotated[int, Field(ge=0)] = 0

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from imagewright.config.evaluate import EvaluateConfig
 from imagewright.config.section import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -19,7 +20,7 @@ class RuntimeLimits(Section):
 
 
 class GateConfig(Section):
-    """One file of `config/gate/`; it is also all that `gate` reads."""
+    """One file of `config/gate/`."""
 
     onnx: RuntimeLimits
     int8: RuntimeLimits
@@ -28,3 +29,10 @@ class GateConfig(Section):
     latency_runs: Annotated[int, Field(ge=1)] = 50
     threads: Annotated[int, Field(ge=1)] = 2
     batch_size: Annotated[int, Field(ge=1)] = 64
+
+
+class GateSection(Section):
+    """What `gate` reads: its limits, and how `evaluate` resamples, so that intervals mean the same."""
+
+    gate: GateConfig
+    evaluate: EvaluateConfig

@@ -75,13 +75,15 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
     import yaml
 
     from imagewright.config.compose import compose_experiment
+    from imagewright.config.report import ReportSection
 
     names = experiments
     if names is None:
         names = (yaml.safe_load((root / "config/workflow.yaml").read_text()) or {}).get("experiments")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ConfigError(
-            "config/workflow.yaml: experiments is not a list of names", "write for example: experiments: [digits, brain]"
+            "config/workflow.yaml: experiments is not a list of names",
+            "write for example: experiments: [digits, brain]",
         )
     result: dict[str, Any] = {"experiments": {}, "tensors": {}, "folders": {}, "sections": {}}
     sections = result["sections"]
@@ -104,8 +106,11 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
         sections[f"tensors/{tensors}.yaml"] = experiment.tensors_section.to_yaml()
         sections[f"train/{experiment.name}/{TRIAL}.yaml"] = experiment.train_section.to_yaml()
         sections[f"select/{experiment.name}.yaml"] = experiment.select_section([TRIAL]).to_yaml()
-        for stage in ("evaluate", "export", "gate"):
-            sections[f"{stage}/{experiment.name}.yaml"] = getattr(config, stage).to_yaml()
+        sections[f"evaluate/{experiment.name}.yaml"] = config.evaluate.to_yaml()
+        sections[f"export/{experiment.name}.yaml"] = config.export.to_yaml()
+        sections[f"gate/{experiment.name}.yaml"] = experiment.gate_section.to_yaml()
+        sections[f"bundle/{experiment.name}.yaml"] = experiment.bundle_section([TRIAL]).to_yaml()
+    sections["report/summary.yaml"] = ReportSection(experiments=list(result["experiments"])).to_yaml()
     return result
 
 

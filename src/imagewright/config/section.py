@@ -14,7 +14,7 @@ class Section(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a section that `imagewright.config.resolve` wrote, for example `results/resolve/train/digits/default.yaml`."""
+        """Read a section that `resolve` wrote, for example `results/resolve/train/digits/default.yaml`."""
         return cls.model_validate(yaml.safe_load(path.read_text()))
 
     def to_yaml(self) -> str:

@@ -31,7 +31,5 @@ def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
     paths = sorted(path for path in raw.rglob("*") if path.is_file())
     if not paths:
         raise SourceError(f"{raw}: there are no files", "put the images there, or correct `source` in config/data/")
-    files = {
-        path.relative_to(raw).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths
-    }
+    files = {path.relative_to(raw).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
     write_json(manifest, {"source": source.model_dump(mode="json"), "files": files})

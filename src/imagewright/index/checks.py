@@ -60,13 +60,16 @@ def check_enough(rows: pd.DataFrame, classes: Sequence[str], section: IndexSecti
     least = section.min_images_per_class
     if section.task == "segmentation":
         if len(rows) < least:
-            raise DataError(f"{len(rows)} images are too few", f"at least {least} are needed (data.min_images_per_class)")
+            raise DataError(
+                f"{len(rows)} images are too few", f"at least {least} are needed (data.min_images_per_class)"
+            )
         return
     counts = rows["label"].value_counts()
     for name in classes:
         if (count := int(counts.get(name, 0))) < least:
             raise DataError(
-                f"class {name!r} has {count} image{'s' if count != 1 else ''}, fewer than data.min_images_per_class ({least})",
+                f"class {name!r} has {count} image{'s' if count != 1 else ''}, "
+                f"fewer than data.min_images_per_class ({least})",
                 "add images, remove the class, or lower the limit",
             )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, 
         pixels = load_pixels(content, max_pixels)
     except (DataError, OSError) as error:
         return Inspected(problem=error.problem if isinstance(error, DataError) else str(error))
-    seen = {
+    seen: dict[str, Any] = {
         "width": header.width,
         "height": header.height,
         "bytes": len(content),

@@ -75,7 +75,7 @@ def _choose(rows: pd.DataFrame, share: float, seed: int) -> pd.Index:
             f"the splits cannot be cut ({str(error).splitlines()[0]})",
             "add images or groups, or change split.val and split.test",
         ) from error
-    return rows.index[chosen]
+    return rows.index[chosen]  # type: ignore[no-any-return]
 
 
 def _leave_gaps(rows: pd.DataFrame, names: pd.Series, gap: int) -> pd.Series:

@@ -87,4 +87,5 @@ def _ratio(numerator: Values, denominator: Values) -> Values:
 def _mean(values: Values) -> Values:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is NaN, and that is meant
-        return np.nanmean(values, axis=1)
+        mean: Values = np.nanmean(values, axis=1)
+        return mean

@@ -36,4 +36,4 @@ def predict_batches(
     for start in tqdm(starts, desc=title, unit="batch", disable=True if title is None else None):
         part = slice(start, min(start + batch_size, len(images)))
         with torch.inference_mode():
-            yield part, module(torch.from_numpy(np.ascontiguousarray(images[part])).to(device)).float().cpu().numpy()
+            yield part, module(torch.from_numpy(np.array(images[part])).to(device)).float().cpu().numpy()

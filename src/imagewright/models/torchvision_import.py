@@ -17,7 +17,7 @@ _library: torch.library.Library | None = None
 def _make_importable() -> None:
     global _library
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

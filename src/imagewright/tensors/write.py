@@ -167,7 +167,7 @@ def _class_counts(sums: list[ShardSums], classes: tuple[str, ...]) -> dict[str, 
 def _mean_and_std(sums: list[ShardSums]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel on a scale from 0 to 1; a flat channel gets 1, not 0."""
     pixels = sum(part.pixels for part in sums)
-    mean = sum(part.total for part in sums) / pixels
-    variance = sum(part.squares for part in sums) / pixels - mean**2
+    mean = np.sum([part.total for part in sums], axis=0) / pixels
+    variance = np.sum([part.squares for part in sums], axis=0) / pixels - mean**2
     std = np.sqrt(np.maximum(variance, 0)) / 255
     return (mean / 255).tolist(), np.where(std > 1e-6, std, 1.0).tolist()

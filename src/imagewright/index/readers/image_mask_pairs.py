@@ -7,7 +7,7 @@ from imagewright.index.readers.base import SPLITS, Sample, files_below
 
 
 class ImageMaskPairReader:
-    """Reads pairs below `raw`. A first folder below `images` that is called `train`, `val` or `test` gives the split."""
+    """Reads pairs below `raw`; a folder right below `images` called `train`, `val` or `test` gives the split."""
 
     def __init__(self, raw: Path, images: str, masks: str) -> None:
         self.raw = raw
@@ -40,7 +40,9 @@ class ImageMaskPairReader:
     def _by_stem(self, name: str) -> dict[str, str]:
         folder = self.raw / name
         if not folder.is_dir():
-            raise DataError(f"{folder}: there is no such folder", "correct layout.images or layout.masks in config/data/")
+            raise DataError(
+                f"{folder}: there is no such folder", "correct layout.images or layout.masks in config/data/"
+            )
         found: dict[str, str] = {}
         for path in files_below(folder):
             stem = path.relative_to(folder).with_suffix("").as_posix()

@@ -1,0 +1,135 @@
+"""Score the test split: metrics with intervals beside a baseline, every prediction, and pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from imagewright.config.evaluate import EvaluateConfig
+from imagewright.errors import EvidenceError
+from imagewright.evaluate import pictures
+from imagewright.files import read_json, write_json
+from imagewright.metrics.counts import Counts, count_samples
+from imagewright.metrics.scores import constant_prediction, f1_by_class, scores
+from imagewright.models.network import load_predictor
+from imagewright.models.predict import predict_batches
+from imagewright.statistics.bootstrap import score_with_intervals
+from imagewright.tensors.dataset import TensorSplit, read_meta
+
+
+def evaluate_model(config: EvaluateConfig, selected: Path, tensors: Path, index: Path, out: Path) -> None:
+    """Write `metrics.json`, `predictions.parquet` and four pictures.
+
+    Args:
+        config: resampling and pictures.
+        selected: what `select` wrote.
+        tensors: what `tensors` wrote.
+        index: what `index` wrote; gives each test image's name and group.
+        out: the folder to write to.
+
+    Raises:
+        EvidenceError: the model has seen the test split.
+    """
+    torch.set_num_threads(config.threads)
+    selection, meta = read_json(selected / "selection.json"), read_meta(tensors)
+    test = TensorSplit(tensors, "test")
+    check_unseen(selection, test.sha256)
+    rows = pd.read_parquet(index / "index.parquet").query("split == 'test'").reset_index(drop=True)
+    task, classes, ignore = meta["task"], meta["classes"], meta["ignore"]
+
+    probabilities, counts, worst = _predict(load_predictor(selected), test, config, task)
+    metrics: dict[str, Any] = score_with_intervals(
+        counts, rows["group"].tolist(), task, classes, ignore,
+        resamples=config.resamples, confidence=config.confidence, seed=config.seed,
+    )  # fmt: skip
+    metrics["baseline"] = baseline(counts, meta)
+    metrics |= {"n": len(test), "groups": int(rows["group"].nunique()), "split": "test"}
+    write_json(out / "metrics.json", metrics)
+    _predictions(rows, counts, probabilities, meta).to_parquet(out / "predictions.parquet", index=False)
+
+    pictures.draw_curves(pd.read_csv(selected / "history.csv"), selection["monitor"], out / "curves.png")
+    pictures.draw_confusion(counts.total().confusion[0], classes, out / "confusion.png")
+    pictures.draw_calibration(counts.total().calibration[0], out / "calibration.png")
+    if task == "classification":
+        pictures.draw_mistakes(test, rows, probabilities, classes, config.pictures, out / "examples.png")
+    else:
+        pictures.draw_overlays(test, rows, worst, classes, f1_by_class(counts.confusion), out / "examples.png")
+
+
+def check_unseen(selection: dict[str, Any], test_sha256: str) -> None:
+    """Stop if the model was trained or tuned on the very split that is to judge it.
+
+    Raises:
+        EvidenceError: it was.
+    """
+    for split, seen in selection["seen"].items():
+        if seen == test_sha256:
+            raise EvidenceError(
+                f"evaluate: the {split} loader of the training read the test split",
+                "train again with three splits of their own: what is tuned on test says nothing about new images",
+            )
+
+
+def baseline(counts: Counts, meta: dict[str, Any]) -> dict[str, Any]:
+    """What a model scores that knows only which class is the most frequent in train (for masks: the first class)."""
+    classes, frequent = meta["classes"], meta["splits"]["train"]["targets"]
+    if meta["task"] == "segmentation":
+        position = 0
+    else:
+        position = max(range(len(classes)), key=lambda index: frequent[classes[index]])
+    confusion = constant_prediction(counts.total().confusion, position)
+    constant = Counts(confusion, counts.total().calibration, counts.total().top5)
+    computed = scores(constant, meta["task"], classes, meta["ignore"])
+    names = ("accuracy", "macro_f1") if meta["task"] == "classification" else ("accuracy", "dice", "miou")
+    return {"class": classes[position], **{name: round(float(computed[name][0]), 6) for name in names}}
+
+
+def _predict(
+    predictor: torch.nn.Module, test: TensorSplit, config: EvaluateConfig, task: str
+) -> tuple[NDArray[np.float32], Counts, dict[int, NDArray[np.uint8]]]:
+    """One pass over test.
+
+    Returns:
+        N × C probabilities (classification; empty for segmentation), the counts, and the predicted masks of the
+        images with the most wrong pixels (segmentation), by position.
+    """
+    kept, counts = [], []
+    masks: dict[int, NDArray[np.uint8]] = {}
+    for part, output in predict_batches(predictor, test.images, config.batch_size, "evaluate"):
+        counts.append(count_samples(output, test.targets[part]))
+        if task == "classification":
+            kept.append(output)
+            continue
+        masks |= {part.start + offset: mask for offset, mask in enumerate(output.argmax(axis=-1).astype(np.uint8))}
+        wrong = _wrong(Counts.concatenate(counts).confusion)
+        masks = {position: masks[position] for position in sorted(masks, key=lambda p: -wrong[p])[: config.pictures]}
+    return np.concatenate(kept) if kept else np.empty((0, 0), np.float32), Counts.concatenate(counts), masks
+
+
+def _wrong(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    return confusion.sum(axis=(1, 2)) - np.trace(confusion, axis1=1, axis2=2)  # type: ignore[no-any-return]
+
+
+def _predictions(
+    rows: pd.DataFrame, counts: Counts, probabilities: NDArray[np.float32], meta: dict[str, Any]
+) -> pd.DataFrame:
+    """A row a test image: its class, the decision and every probability; or its Dice and its pixels, class by class."""
+    classes = meta["classes"]
+    table = rows[["id", "path", "group"]].copy()
+    if meta["task"] == "classification":
+        decided = probabilities.argmax(axis=1)
+        table["label"] = rows["label"]
+        table["predicted"] = [classes[position] for position in decided]
+        table["confidence"] = probabilities.max(axis=1)
+        columns = {f"p/{name}": probabilities[:, position] for position, name in enumerate(classes)}
+        return pd.concat([table, pd.DataFrame(columns)], axis=1)
+    by_class = f1_by_class(counts.confusion)
+    for position, name in enumerate(classes):
+        if name not in meta["ignore"]:
+            table[f"dice/{name}"] = by_class[:, position]
+            table[f"pixels/{name}"] = counts.confusion[:, position].sum(axis=1).astype(np.int64)
+            table[f"predicted/{name}"] = counts.confusion[:, :, position].sum(axis=1).astype(np.int64)
+    return table

@@ -1,0 +1,165 @@
+"""Compare, judge and write the verdict."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imagewright.config.gate import GateConfig, GateSection, RuntimeLimits
+from imagewright.errors import GateError
+from imagewright.files import read_json, write_json
+from imagewright.gate.compare import REFERENCE, Comparison, compare_runtimes
+from imagewright.gate.runtimes import open_runtimes
+from imagewright.metrics.scores import PRIMARY
+from imagewright.statistics.bootstrap import score_with_intervals
+from imagewright.tensors.dataset import TensorSplit, read_meta
+
+SAME = 1e-4
+"""How far PyTorch's probabilities here may be from `predictions.parquet`: another device or batch, nothing more."""
+
+
+def judge_export(
+    section: GateSection, selected: Path, exported: Path, tensors: Path, evaluated: Path, out: Path, evidence: Path
+) -> None:
+    """Run the test split through every runtime, write `gate.json`, and stop if a limit is broken.
+
+    Args:
+        section: limits, and how intervals are made.
+        selected: what `select` wrote.
+        exported: what `export` wrote.
+        tensors: what `tensors` wrote.
+        evaluated: what `evaluate` wrote.
+        out: the folder to write to.
+        evidence: where `gate.json` goes if the verdict is no.
+
+    Raises:
+        GateError: the verdict is no.
+        EvidenceError: the exported files are not those that were exported.
+    """
+    limits, meta = section.gate, read_meta(tensors)
+    task, classes, ignore = meta["task"], meta["classes"], meta["ignore"]
+    test = TensorSplit(tensors, "test")
+    predictions = pd.read_parquet(evaluated / "predictions.parquet")
+    evaluation = read_json(evaluated / "metrics.json")
+    runtimes = open_runtimes(selected, exported, limits.threads)
+    found, probabilities = compare_runtimes(runtimes, test, limits.batch_size, limits.latency_runs)
+
+    primary = PRIMARY[task]
+    entries: dict[str, Any] = {}
+    for name, comparison in found.items():
+        metrics = score_with_intervals(
+            comparison.counts, predictions["group"].tolist(), task, classes, ignore,
+            resamples=section.evaluate.resamples, confidence=section.evaluate.confidence, seed=section.evaluate.seed,
+        )  # fmt: skip
+        entries[name] = {
+            "metric": metrics[primary]["value"],
+            "flips": comparison.flips,
+            "decisions": comparison.decisions,
+            "max_abs_diff": comparison.max_abs_diff,
+            "p50_ms": round(comparison.p50_ms, 3),
+            "metrics": metrics,
+        }
+    broken = {name: runtime_reasons(name, entries, limits) for name in entries}
+    reasons = model_reasons(found[REFERENCE], evaluation, primary, classes, limits)
+    reasons += same_as_evaluated(predictions, probabilities, entries, evaluation, primary, classes)
+    reasons += [reason for name in entries if _limits_of(name, limits).required for reason in broken[name]]
+    passing = [name for name in entries if name != REFERENCE and not broken[name]]
+    for name, entry in entries.items():
+        entry["passed"] = not broken[name]
+    verdict = {
+        "primary_metric": primary,
+        "runtimes": entries,
+        "default_runtime": min(passing, key=lambda name: entries[name]["p50_ms"]) if passing else None,
+        "passed": not reasons and bool(passing),
+        "reasons": reasons or ([] if passing else ["no runtime is within its limits"]),
+        "left_out": {name: broken[name] for name in entries if broken[name]},
+        "baseline": evaluation["baseline"],
+        "n": len(test),
+    }
+    if not verdict["passed"]:
+        evidence.mkdir(parents=True, exist_ok=True)
+        write_json(evidence / "gate.json", verdict)
+        shown = "; ".join(verdict["reasons"][:3])
+        raise GateError(
+            f"the gate says no: {shown}",
+            f"all numbers are in {evidence / 'gate.json'}; improve the model, or change the limit in config/gate/",
+        )
+    write_json(out / "gate.json", verdict)
+
+
+def runtime_reasons(name: str, entries: Mapping[str, Any], limits: GateConfig) -> list[str]:
+    """Each limit that a runtime breaks, beside what was measured."""
+    if name == REFERENCE:
+        return []
+    entry, limit = entries[name], _limits_of(name, limits)
+    flips = entry["flips"] / max(entry["decisions"], 1)
+    drop = (entries[REFERENCE]["metric"] or 0.0) - (entry["metric"] or 0.0)
+    measured = (
+        ("max_flips", flips, limit.max_flips, "share of decisions that differ from PyTorch"),
+        ("max_abs_diff", entry["max_abs_diff"], limit.max_abs_diff, "largest difference of a probability"),
+        ("max_metric_drop", drop, limit.max_metric_drop, "loss of the main metric"),
+    )
+    return [
+        f"{name}: {what} is {value:.4g}, over gate.{name}.{key} ({most:g})"
+        for key, value, most, what in measured
+        if not value <= most
+    ]
+
+
+def model_reasons(
+    reference: Comparison,
+    evaluation: Mapping[str, Any],
+    primary: str,
+    classes: Sequence[str],
+    limits: GateConfig,
+) -> list[str]:
+    """What speaks against the model itself: no better than the baseline, collapsed, or under the asked-for metric."""
+    reasons = []
+    value, baseline = evaluation[primary]["value"] or 0.0, evaluation["baseline"]
+    if value <= baseline[primary]:
+        reasons.append(
+            f"{primary} {value:.4f} is no better than always saying {baseline['class']!r} ({baseline[primary]:.4f})"
+        )
+    if limits.min_metric is not None and value < limits.min_metric:
+        reasons.append(f"{primary} {value:.4f} is under gate.min_metric ({limits.min_metric:g})")
+    confusion = reference.counts.total().confusion[0]
+    predicted, true = confusion.sum(axis=0) / confusion.sum(), confusion.sum(axis=1) / confusion.sum()
+    most = int(predicted.argmax())
+    if predicted[most] >= 1:
+        reasons.append(f"the model collapsed: every decision is {classes[most]!r}")
+    elif (excess := (predicted - true).max()) > limits.max_class_excess:
+        name = classes[int((predicted - true).argmax())]
+        reasons.append(
+            f"{name!r} is predicted {excess:.1%} more often than it occurs, over gate.max_class_excess "
+            f"({limits.max_class_excess:g})"
+        )
+    return reasons
+
+
+def same_as_evaluated(
+    predictions: pd.DataFrame,
+    probabilities: NDArray[np.float32],
+    entries: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    primary: str,
+    classes: Sequence[str],
+) -> list[str]:
+    """Whether PyTorch answers here what `evaluate` wrote down."""
+    here, there = entries[REFERENCE]["metric"], evaluation[primary]["value"]
+    if abs((here or 0.0) - (there or 0.0)) > SAME:
+        return [f"PyTorch gives {primary} {here:.4f} here, but metrics.json says {there:.4f}"]
+    if probabilities.size:
+        written = predictions[[f"p/{name}" for name in classes]].to_numpy()
+        if (furthest := float(np.abs(written - probabilities).max())) > SAME:
+            return [f"PyTorch's probabilities differ by up to {furthest:.2g} from predictions.parquet"]
+    return []
+
+
+def _limits_of(name: str, limits: GateConfig) -> RuntimeLimits:
+    if name == REFERENCE:
+        return RuntimeLimits(required=True, max_flips=0, max_abs_diff=0, max_metric_drop=0)
+    found: RuntimeLimits = getattr(limits, name)
+    return found

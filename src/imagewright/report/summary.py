@@ -1,0 +1,52 @@
+"""Write `summary.html`: a table of the experiments with intervals, then each one's pictures; one file, no network."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imagewright.config.report import ReportSection
+from imagewright.files import read_json
+
+PICTURES = {
+    "Loss and metric by epoch; the chosen epoch is marked": "evaluate/{experiment}/curves.png",
+    "True and predicted classes on test": "evaluate/{experiment}/confusion.png",
+    "Confidence beside accuracy on test": "evaluate/{experiment}/calibration.png",
+    "The worst mistakes on test": "evaluate/{experiment}/examples.png",
+    "The images, a strip for each class": "index/{data}/contact.png",
+}
+FEW_GROUPS = 20
+
+
+def write_summary(section: ReportSection, results: Path, out: Path) -> None:
+    """Write the page.
+
+    Args:
+        section: the experiments, in the order of the table.
+        results: the folder `results/`.
+        out: the folder to write `summary.html` to.
+    """
+    templates = Environment(loader=PackageLoader("imagewright.report"), autoescape=True, undefined=StrictUndefined)
+    entries = [_entry(name, results) for name in section.experiments]
+    page = templates.get_template("summary.html").render(experiments=entries, few_groups=FEW_GROUPS)
+    (out / "summary.html").write_text(page)
+
+
+def _entry(experiment: str, results: Path) -> dict[str, Any]:
+    bundle = read_json(results / "bundle" / experiment / "bundle.json")
+    pictures = {
+        caption: _inline(results / pattern.format(experiment=experiment, data=bundle["data"]))
+        for caption, pattern in PICTURES.items()
+    }
+    return {
+        "name": experiment,
+        "bundle": bundle,
+        "gate": read_json(results / "gate" / experiment / "gate.json"),
+        "evaluation": read_json(results / "evaluate" / experiment / "metrics.json"),
+        "pictures": pictures,
+    }
+
+
+def _inline(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

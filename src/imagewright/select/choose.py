@@ -1,0 +1,118 @@
+"""Choose among trials, check the winner's record, calibrate it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from imagewright.config.select import SelectSection
+from imagewright.errors import EvidenceError
+from imagewright.files import read_json, write_json
+from imagewright.metrics.counts import IGNORED, Counts, count_samples
+from imagewright.metrics.scores import scores
+from imagewright.models.build import ModelSpec
+from imagewright.models.network import load_network
+from imagewright.models.predict import predict_batches
+from imagewright.statistics.temperature import fit_temperature
+from imagewright.tensors.dataset import TensorSplit, read_meta
+
+TOLERANCE = 1e-3
+"""How far a fresh measurement may be from the recorded one: another device or batch may turn single decisions."""
+
+CALIBRATION_PIXELS = 2_000
+"""Decisions of one image that the temperature is fitted on: neighbouring pixels say the same thing."""
+
+TRAVELS = ("task", "classes", "ignore", "input", "max_pixels", "model")
+"""What goes with the weights, so that every later stage needs no more than `select`'s folder."""
+
+
+def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path) -> None:
+    """Write the best trial's `model.safetensors` and `history.csv`, and `selection.json`.
+
+    Args:
+        section: the trials' names and the metric that ranks them.
+        trials: `results/train/<experiment>`.
+        tensors: what `tensors` wrote.
+        out: the folder to write to.
+
+    Raises:
+        EvidenceError: a trial was not validated on val, or its recorded metric is not what its weights give.
+    """
+    torch.set_num_threads(section.threads)
+    records = {name: read_json(trials / name / "trial.json") for name in section.trials}
+    val_sha256 = read_meta(tensors)["splits"]["val"]["sha256"]
+    for name, record in records.items():
+        if record["effective"]["val"]["sha256"] != val_sha256:
+            raise EvidenceError(
+                f"select: trial {name!r} was not validated on this val split",
+                "train it again: delete its folder in results/train/ and run snakemake",
+            )
+    # The first of equals wins, so the order of the trials decides and nothing else.
+    best = max(section.trials, key=lambda name: records[name]["best"]["value"])
+    record = records[best]
+    logits, targets, counts = _predict_val(trials / best, record, tensors, section.batch_size)
+    measured = float(scores(counts.total(), record["task"], record["classes"], record["ignore"])[section.monitor][0])
+    check_recorded_metric(trials / best, record, section.monitor, measured)
+    for name in ("model.safetensors", "history.csv"):
+        shutil.copyfile(trials / best / name, out / name)
+    write_json(
+        out / "selection.json",
+        {
+            **{key: record[key] for key in TRAVELS},
+            "trial": best,
+            "seen": {split: record["effective"][split]["sha256"] for split in ("train", "val")},
+            "monitor": section.monitor,
+            "value": measured,
+            "temperature": fit_temperature(logits, targets),
+            "trials": [{"trial": name, **records[name]["best"]} for name in section.trials],
+        },
+    )
+
+
+def check_recorded_metric(trial: Path, record: dict[str, Any], monitor: str, measured: float) -> None:
+    """Stop if the curve says another value than the weights give, as it does when a metric carries state over.
+
+    Args:
+        trial: the trial's folder, with `history.csv`.
+        record: its `trial.json`.
+        monitor: the metric that ranks trials.
+        measured: what a fresh pass over val gave.
+
+    Raises:
+        EvidenceError: the two differ by more than `TOLERANCE`.
+    """
+    history = pd.read_csv(trial / "history.csv").set_index("epoch")
+    epoch = record["best"]["epoch"]
+    for where, recorded in (
+        ("history.csv", float(history.loc[epoch, f"val/{monitor}"])),
+        ("trial.json", float(record["best"]["value"])),
+    ):
+        if not abs(recorded - measured) <= TOLERANCE:
+            raise EvidenceError(
+                f"select: {trial / where} says val {monitor} {recorded:.4f} for epoch {epoch}, "
+                f"but a fresh pass over val gives {measured:.4f}",
+                "the metric carries something over from another epoch or split: reset it when an epoch starts",
+            )
+
+
+def _predict_val(
+    trial: Path, record: dict[str, Any], tensors: Path, batch_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.integer], Counts]:
+    """Logits and targets to calibrate on, N × C and N; and the counts of every decision."""
+    network = load_network(ModelSpec(**record["model"]), trial / "model.safetensors")
+    val = TensorSplit(tensors, "val")
+    logits, targets, counts = [], [], []
+    for part, output in predict_batches(network, val.images, batch_size, "select"):
+        by_decision, truth = np.moveaxis(output, 1, -1), val.targets[part]
+        counts.append(count_samples(softmax(by_decision, axis=-1), truth))
+        by_image, truth_by_image = by_decision.reshape(len(truth), -1, output.shape[1]), truth.reshape(len(truth), -1)
+        step = max(1, by_image.shape[1] // CALIBRATION_PIXELS)
+        counted = truth_by_image[:, ::step] != IGNORED
+        logits.append(by_image[:, ::step][counted])
+        targets.append(truth_by_image[:, ::step][counted])
+    return np.concatenate(logits), np.concatenate(targets), Counts.concatenate(counts)
