@@ -1,0 +1,166 @@
+"""Projects to run the real workflow in: a copy of this checkout with two tiny data sets of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from imagewright.files import read_json
+
+CHECKOUT = Path(__file__).parents[1]
+COPIED = ("Snakefile", "workflow", "profiles", "scripts", "src", "config", "envs", "requirements.lock", "dvc.yaml")
+TIMEOUT_S = 300
+
+LENIENT = {"onnx": {"max_flips": 0.1}, "int8": {"max_flips": 0.5, "max_metric_drop": 0.5}}
+QUICK = {"evaluate": {"resamples": 100}, "export": {"int8": {"images": 16}}, "gate": {**LENIENT, "latency_runs": 3}}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder in which `snakemake` runs as a user would run it."""
+
+    root: Path
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run snakemake on two cores; everything that it prints is in `stdout`."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        return self.run(*command)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project, with the environment's programs first on the path."""
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment.pop("PYTHONPATH", None)
+        return subprocess.run(
+            command, cwd=self.root, env=environment, text=True, timeout=TIMEOUT_S, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def planned(self, *arguments: str) -> set[str]:
+        """What `snakemake -n` would run: `rule` or `rule:wildcard`, for example `train:digits8/default`."""
+        done = self.snakemake("-n", "--quiet", "rules", *arguments)
+        assert done.returncode == 0, done.stdout
+        detailed = self.snakemake("-n", *arguments).stdout
+        jobs, rule = set(), ""
+        for line in detailed.splitlines():
+            words = line.split()
+            if len(words) == 2 and words[0] in ("rule", "localrule") and words[1].endswith(":"):
+                rule = words[1].removesuffix(":")
+                jobs.add(rule)
+            elif words and words[0] == "wildcards:":
+                values = [part.split("=")[1] for part in line.split(":", 1)[1].replace(" ", "").split(",")]
+                jobs.discard(rule)
+                jobs.add(f"{rule}:{'/'.join(values)}")
+        return jobs - {"all"}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a piece of a file that stands there exactly once."""
+        file = self.root / path
+        text = file.read_text()
+        assert text.count(old) == 1, f"{path} holds {text.count(old)} times: {old}"
+        file.write_text(text.replace(old, new))
+
+    def write_yaml(self, path: str, value: Any, header: str = "") -> None:
+        """Write a file of `config/`."""
+        (self.root / path).write_text(header + yaml.safe_dump(value, sort_keys=False))
+
+    def json(self, path: str) -> Any:
+        """Read a JSON file."""
+        return read_json(self.root / path)
+
+
+def make_project(root: Path) -> Project:
+    """Copy what the workflow consists of; add the data sets `digits8` and `shapes` and an experiment on each."""
+    root.mkdir(parents=True)
+    for name in COPIED:
+        source = CHECKOUT / name
+        if source.is_symlink():
+            (root / name).symlink_to(source.readlink())
+        elif source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif source.is_file():
+            shutil.copy2(source, root / name)
+    project = Project(root)
+    write_digits8(root / "data/raw/digits8")
+    write_shapes(root / "data/raw/shapes")
+    for data, task, layout, classes in (
+        ("digits8", "classification", "class_folders", None),
+        ("shapes", "segmentation", "image_mask_pairs", {"background": 0, "disc": 1, "square": 2}),
+    ):
+        project.write_yaml(
+            f"config/data/{data}.yaml",
+            {"task": task, "source": {"kind": "folder"}, "layout": {"kind": layout}, "classes": classes},
+        )
+        side = 16 if data == "digits8" else 32
+        project.write_yaml(f"config/tensors/gray{side}.yaml", {"height": side, "width": side, "colour": "gray"})
+        choices = {"data": data, "tensors": f"gray{side}"} | (
+            {"model": "resnet10t"} if data == "digits8" else {"model": "unet", "loss": "dice_ce"}
+        )
+        training = {"epochs": 6, "batch_size": 16} | ({"monitor": "dice"} if data == "shapes" else {})
+        project.write_yaml(
+            f"config/experiment/{data}.yaml",
+            {"defaults": [{f"override /{group}": name} for group, name in choices.items()], "train": training, **QUICK},
+            header="# @package _global_\n",
+        )
+    project.write_yaml("config/workflow.yaml", {"experiments": ["digits8", "shapes"]})
+    return project
+
+
+def write_digits8(folder: Path) -> None:
+    """300 real handwritten digits of 8×8 pixels (scikit-learn's, from UCI), 30 a class, in class folders."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    for digit in range(10):
+        (folder / str(digit)).mkdir(parents=True)
+        for number, position in enumerate(np.flatnonzero(labels == digit)[:30]):
+            pixels = np.clip(images[position].reshape(8, 8) * 16, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / str(digit) / f"{number:02d}.png")
+
+
+def write_shapes(folder: Path) -> None:
+    """48 pictures of a disc or a square, or both, on noise, with masks 0, 1 and 2."""
+    generator = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    rows, columns = np.mgrid[:32, :32]
+    for number in range(48):
+        mask = np.zeros((32, 32), np.uint8)
+        x, y = generator.integers(6, 26, size=2)
+        if number % 3:
+            mask[(np.abs(rows - x) < 5) & (np.abs(columns - y) < 5)] = 2
+        if number % 3 != 1:
+            x, y = generator.integers(6, 26, size=2)
+            mask[(rows - x) ** 2 + (columns - y) ** 2 < 25] = 1
+        light = np.array([60, 130, 200])[mask] + generator.normal(0, 12, size=mask.shape)
+        Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Both tiny experiments, built from raw to bundle. Read it; to change it, take `project`."""
+    project = make_project(tmp_path_factory.mktemp("built") / "project")
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout[-6000:]
+    return project
+
+
+@pytest.fixture
+def project(built: Project, tmp_path: Path) -> Project:
+    """A copy of the built project, to change and run again."""
+    shutil.copytree(built.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def unbuilt(tmp_path: Path) -> Project:
+    """A project in which nothing has run."""
+    return make_project(tmp_path / "project")
