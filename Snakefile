@@ -9,11 +9,17 @@ include: "workflow/rules/artifact.smk"
 report: "workflow/report/workflow.rst"
 
 
+onerror:
+    print_errors()
+
+
 # Every stage's outputs are named, not the last stage's alone: a job that failed before is then seen as missing.
 rule all:
     default_target: True
     input:
         [outputs(stage) for stage in STAGES],
+    message:
+        "All is built: see results/report/summary.html"
 
 
 rule fetch_all:

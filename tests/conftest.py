@@ -1,6 +1,7 @@
 """Projects to run the real workflow in: a copy of this checkout with two tiny data sets of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,21 +45,10 @@ class Project:
         )  # fmt: skip
 
     def planned(self, *arguments: str) -> set[str]:
-        """What `snakemake -n` would run: `rule` or `rule:wildcard`, for example `train:digits8/default`."""
-        done = self.snakemake("-n", "--quiet", "rules", *arguments)
+        """What `snakemake -n` would run, as its messages: for example `Train digits8, trial default`."""
+        done = self.snakemake("-n", *arguments)
         assert done.returncode == 0, done.stdout
-        detailed = self.snakemake("-n", *arguments).stdout
-        jobs, rule = set(), ""
-        for line in detailed.splitlines():
-            words = line.split()
-            if len(words) == 2 and words[0] in ("rule", "localrule") and words[1].endswith(":"):
-                rule = words[1].removesuffix(":")
-                jobs.add(rule)
-            elif words and words[0] == "wildcards:":
-                values = [part.split("=")[1] for part in line.split(":", 1)[1].replace(" ", "").split(",")]
-                jobs.discard(rule)
-                jobs.add(f"{rule}:{'/'.join(values)}")
-        return jobs - {"all"}
+        return set(re.findall(r"^Job \d+: (?!All is built)(.+)$", done.stdout, re.MULTILINE))
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a piece of a file that stands there exactly once."""

@@ -3,8 +3,7 @@
 
 rule export:
     input:
-        config="results/resolve/export/{experiment}.yaml",
-        code="results/resolve/code/export.json",
+        config=section("export", "{experiment}"),
         model=files_of("select"),
         tensors=files_of("tensors"),
     output:
@@ -21,19 +20,17 @@ rule export:
         runtime=60,
     params:
         at=folders("select", "tensors", "export"),
+    message:
+        "Export {wildcards.experiment}"
     shell:
-        "python scripts/export.py --config {input.config} --model {params.at[select]} --tensors {params.at[tensors]}"
+        "python scripts/export.py --config {input.config[0]} --model {params.at[select]} --tensors {params.at[tensors]}"
         " --out {params.at[export]} 2>&1 | tee {log} >&2"
 
 
 rule gate:
     input:
-        config="results/resolve/gate/{experiment}.yaml",
-        code="results/resolve/code/gate.json",
-        model=files_of("select"),
-        exported=files_of("export"),
-        tensors=files_of("tensors"),
-        evaluated=files_of("evaluate"),
+        config=section("gate", "{experiment}"),
+        given=files_of("select", "export", "tensors", "evaluate"),
     output:
         verdict=FILES["gate"],
     log:
@@ -48,22 +45,22 @@ rule gate:
         runtime=120,
     params:
         at=folders("select", "export", "tensors", "evaluate", "gate"),
+    message:
+        "Judge {wildcards.experiment}"
     shell:
-        "python scripts/gate.py --config {input.config} --model {params.at[select]} --exported {params.at[export]}"
+        "python scripts/gate.py --config {input.config[0]} --model {params.at[select]} --exported {params.at[export]}"
         " --tensors {params.at[tensors]} --evaluated {params.at[evaluate]} --out {params.at[gate]}"
         " --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
 
 
 rule bundle:
     input:
-        config="results/resolve/bundle/{experiment}.yaml",
-        code="results/resolve/code/bundle.json",
-        lock="requirements.lock",
+        config=section("bundle", "{experiment}"),
         provenance=provenance,
         gathered=files_of("index", "tensors", "train", "select", "evaluate", "export", "gate"),
     output:
         files=FILES["bundle"],
-        card=report(FILES["card"], "../report/card.rst", category="3 Bundle", subcategory="{experiment}"),
+        card=shown("bundle", "3 Bundle"),
     log:
         "logs/bundle/{experiment}/job.log",
     benchmark:
@@ -76,6 +73,8 @@ rule bundle:
         runtime=20,
     params:
         at=folders("bundle"),
+    message:
+        "Bundle {wildcards.experiment}"
     shell:
-        "python scripts/bundle.py --config {input.config} --results results --lock {input.lock} --out {params.at[bundle]}"
+        "python scripts/bundle.py --config {input.config[0]} --results results --lock requirements.lock --out {params.at[bundle]}"
         " 2>&1 | tee {log} >&2"

@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -86,10 +87,22 @@ FILES = {
     "gate": below("results/gate/{experiment}", "gate.json"),
     "bundle": below("results/bundle/{experiment}", "bundle.json", "gate.json", *EXPORTED),
     "card": below("results/bundle/{experiment}", "card.md"),
-    "report": below("results/report", "summary.html"),
+    "summary": below("results/report", "summary.html"),
+    "report": [],
 }
 # Files that a report shows are listed apart, since a rule marks them.
-SHOWN = {"index": "contact", "evaluate": "pictures", "bundle": "card"}
+SHOWN = {"index": "contact", "evaluate": "pictures", "bundle": "card", "report": "summary"}
+
+
+def shown(stage, category):
+    """The files of a stage that `snakemake --report` shows, with their caption."""
+    subcategory = re.findall(r"{(data|experiment)}", FILES[SHOWN[stage]][0])
+    return report(
+        FILES[SHOWN[stage]],
+        caption=f"../report/{stage}.rst",
+        category=category,
+        **({"subcategory": f"{{{subcategory[0]}}}"} if subcategory else {}),
+    )
 
 
 def outputs(stage):
@@ -146,13 +159,18 @@ def folders(*stages):
     return lambda wildcards: {stage: FOLDERS[stage].format(**names_of(wildcards)) for stage in sorted(stages)}
 
 
+def section(stage, name):
+    """What each stage reads first: its section of the configuration, then its code's fingerprint."""
+    return [f"results/resolve/{stage}/{name}.yaml", f"results/resolve/code/{stage}.json"]
+
+
 def raw_listing(wildcards):
     """For data in a folder of the user's, the listing that changes when a file is added or changed."""
     return [f"results/resolve/raw/{wildcards.data}.txt"] if wildcards.data in PLAN.folders else []
 
 
 def provenance(wildcards):
-    """All the sections and code fingerprints that stand behind an experiment."""
+    """All the sections, code fingerprints and package versions that stand behind an experiment."""
     names = names_of(wildcards)
     shared = [
         f"fetch/{names['data']}",
@@ -162,4 +180,20 @@ def provenance(wildcards):
     trials = [f"train/{names['experiment']}/{trial}" for trial in names["trials"]]
     own = [f"{stage}/{names['experiment']}" for stage in ("select", "evaluate", "export", "gate")]
     sections = [f"results/resolve/{name}.yaml" for name in shared + trials + own]
-    return sections + [f"results/resolve/code/{stage}.json" for stage in STAGES if stage != "report"]
+    return (
+        sections
+        + [f"results/resolve/code/{stage}.json" for stage in STAGES if stage != "report"]
+        + ["requirements.lock"]
+    )
+
+
+STARTED = time.time()
+
+
+def print_errors():
+    """Repeat what stopped a stage, as the last thing on the screen: Snakemake's own account of a failure is long."""
+    for log in sorted(Path("logs").rglob("job.log")):
+        if log.stat().st_mtime >= STARTED:
+            text = log.read_text(errors="replace")
+            if found := re.search(r"^error: .*(\n  .*)?", text, re.MULTILINE):
+                print(f"\n{found.group()}\n  (from {log})", file=sys.stderr)

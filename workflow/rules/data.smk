@@ -3,8 +3,7 @@
 
 rule fetch:
     input:
-        config="results/resolve/fetch/{data}.yaml",
-        code="results/resolve/code/fetch.json",
+        config=section("fetch", "{data}"),
         listing=raw_listing,
     output:
         manifest=FILES["fetch"],
@@ -20,19 +19,20 @@ rule fetch:
         runtime=120,
     params:
         at=folders("raw"),
+    message:
+        "Fetch the raw data of {wildcards.data}"
     shell:
-        "python scripts/fetch.py --config {input.config} --raw {params.at[raw]} --manifest {output.manifest}"
+        "python scripts/fetch.py --config {input.config[0]} --raw {params.at[raw]} --manifest {output.manifest}"
         " 2>&1 | tee {log} >&2"
 
 
 rule index:
     input:
-        config="results/resolve/index/{data}.yaml",
-        code="results/resolve/code/index.json",
+        config=section("index", "{data}"),
         raw=files_of("fetch"),
     output:
         files=FILES["index"],
-        contact=report(FILES["contact"], "../report/contact.rst", category="1 Data", subcategory="{data}"),
+        contact=shown("index", "1 Data"),
     log:
         "logs/index/{data}/job.log",
     benchmark:
@@ -45,15 +45,16 @@ rule index:
         runtime=120,
     params:
         at=folders("raw", "index"),
+    message:
+        "Index {wildcards.data}"
     shell:
-        "python scripts/index.py --config {input.config} --raw {params.at[raw]} --out {params.at[index]}"
+        "python scripts/index.py --config {input.config[0]} --raw {params.at[raw]} --out {params.at[index]}"
         " --evidence $(dirname {log}) --workers {threads} 2>&1 | tee {log} >&2"
 
 
 rule tensors:
     input:
-        config="results/resolve/tensors/{tensors}.yaml",
-        code="results/resolve/code/tensors.json",
+        config=section("tensors", "{tensors}"),
         raw=files_of("fetch"),
         index=files_of("index"),
     output:
@@ -70,6 +71,8 @@ rule tensors:
         runtime=120,
     params:
         at=folders("raw", "index", "tensors"),
+    message:
+        "Decode the tensors of {wildcards.tensors}"
     shell:
-        "python scripts/tensors.py --config {input.config} --raw {params.at[raw]} --index {params.at[index]}"
+        "python scripts/tensors.py --config {input.config[0]} --raw {params.at[raw]} --index {params.at[index]}"
         " --out {params.at[tensors]} --workers {threads} 2>&1 | tee {log} >&2"

@@ -3,16 +3,11 @@
 
 rule evaluate:
     input:
-        config="results/resolve/evaluate/{experiment}.yaml",
-        code="results/resolve/code/evaluate.json",
-        model=files_of("select"),
-        tensors=files_of("tensors"),
-        index=files_of("index"),
+        config=section("evaluate", "{experiment}"),
+        given=files_of("select", "tensors", "index"),
     output:
         files=FILES["evaluate"],
-        pictures=report(
-            FILES["pictures"], "../report/evaluate.rst", category="2 Evaluation", subcategory="{experiment}"
-        ),
+        pictures=shown("evaluate", "2 Evaluation"),
     log:
         "logs/evaluate/{experiment}/job.log",
     benchmark:
@@ -26,19 +21,20 @@ rule evaluate:
         runtime=120,
     params:
         at=folders("select", "tensors", "index", "evaluate"),
+    message:
+        "Evaluate {wildcards.experiment}"
     shell:
-        "python scripts/evaluate.py --config {input.config} --model {params.at[select]} --tensors {params.at[tensors]}"
+        "python scripts/evaluate.py --config {input.config[0]} --model {params.at[select]} --tensors {params.at[tensors]}"
         " --index {params.at[index]} --out {params.at[evaluate]} 2>&1 | tee {log} >&2"
 
 
 rule report:
     input:
-        config="results/resolve/report/summary.yaml",
-        code="results/resolve/code/report.json",
+        config=section("report", "summary"),
         bundles=outputs("bundle"),
         pictures=outputs("evaluate") + outputs("index"),
     output:
-        summary=report(FILES["report"][0], "../report/summary.rst", category="4 Summary"),
+        summary=shown("report", "4 Summary"),
     log:
         "logs/report/summary/job.log",
     benchmark:
@@ -51,5 +47,7 @@ rule report:
         runtime=20,
     params:
         at=folders("report"),
+    message:
+        "Write the summary page"
     shell:
-        "python scripts/report.py --config {input.config} --results results --out {params.at[report]} 2>&1 | tee {log} >&2"
+        "python scripts/report.py --config {input.config[0]} --results results --out {params.at[report]} 2>&1 | tee {log} >&2"

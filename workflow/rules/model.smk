@@ -3,8 +3,7 @@
 
 rule train:
     input:
-        config="results/resolve/train/{experiment}/{trial}.yaml",
-        code="results/resolve/code/train.json",
+        config=section("train", "{experiment}/{trial}"),
         tensors=files_of("tensors"),
     output:
         files=FILES["train"],
@@ -21,15 +20,16 @@ rule train:
         runtime=720,
     params:
         at=folders("tensors", "trial"),
+    message:
+        "Train {wildcards.experiment}, trial {wildcards.trial}"
     shell:
-        "python scripts/train.py --config {input.config} --tensors {params.at[tensors]} --out {params.at[trial]}"
+        "python scripts/train.py --config {input.config[0]} --tensors {params.at[tensors]} --out {params.at[trial]}"
         " 2>&1 | tee {log} >&2"
 
 
 rule select:
     input:
-        config="results/resolve/select/{experiment}.yaml",
-        code="results/resolve/code/select.json",
+        config=section("select", "{experiment}"),
         tensors=files_of("tensors"),
         trials=files_of("train"),
     output:
@@ -46,6 +46,8 @@ rule select:
         runtime=60,
     params:
         at=folders("train", "tensors", "select"),
+    message:
+        "Select the best trial of {wildcards.experiment}"
     shell:
-        "python scripts/select_.py --config {input.config} --trials {params.at[train]} --tensors {params.at[tensors]}"
+        "python scripts/select_.py --config {input.config[0]} --trials {params.at[train]} --tensors {params.at[tensors]}"
         " --out {params.at[select]} 2>&1 | tee {log} >&2"
