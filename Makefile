@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install run test report lint format lock clean
+.PHONY: help install run recover test report lint format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,6 +23,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 run: install  ## Build every experiment of config/workflow.yaml, from raw data to a gated bundle
 	snakemake --cores $(CORES)
 	@echo; echo "Done. Look at results/report/summary.html; what is served lies in results/bundle/."
+
+recover: install  ## Go on after Snakemake itself was killed: release its lock, then build what is missing
+	snakemake --unlock
+	$(MAKE) run
 
 test: install  ## Run the tests for everyone (under 12 minutes)
 	pytest -m 'not slow and not proof'

@@ -48,3 +48,8 @@ class GateError(ImagewrightError):
 
 class SupersededError(ImagewrightError):
     """A newer run has taken over this job's outputs; what this one made was thrown away."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's own message, or the exception's name where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -76,13 +76,14 @@ def staged(out: Path) -> Iterator[Path]:
         owner.write_text(token)
         work.mkdir()
     try:
-        yield work
+        try:
+            yield work
+        except Exception:
+            # A newer run removes the older one's folder, on which whatever was writing there stumbles.
+            _check_owner(owner, token, out)
+            raise
         with _locked(out.parent):
-            if not owner.is_file() or owner.read_text() != token:
-                raise SupersededError(
-                    f"{out}: a newer run has taken over, so what this one made was thrown away",
-                    "nothing to do; if no other run is on, start the workflow again",
-                )
+            _check_owner(owner, token, out)
             for path in sorted(path for path in work.rglob("*") if path.is_file()):
                 target = out / path.relative_to(work)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +91,14 @@ def staged(out: Path) -> Iterator[Path]:
             owner.unlink()
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_owner(owner: Path, token: str, out: Path) -> None:
+    if not owner.is_file() or owner.read_text() != token:
+        raise SupersededError(
+            f"{out}: a newer run has taken over, so what this one made was thrown away",
+            "nothing to do; if no other run is on, start the workflow again",
+        ) from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from imagewright.errors import DataError
+from imagewright.errors import DataError, first_line
 
 # Our own limit is checked first, from the header alone; Pillow's would only warn.
 Image.MAX_IMAGE_PIXELS = None
@@ -62,15 +62,21 @@ class Header:
 
 
 def read_header(content: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Sniff the format and the size (as displayed, so after EXIF orientation) without decoding.
+    """Sniff the format and the size (as displayed, so after EXIF orientation).
+
+    Nothing is decoded, but a PNG of an allowed size: its orientation may stand at its end.
 
     Raises:
-        DataError: not a picture, or larger than `max_pixels`.
+        DataError: not a picture, broken, or larger than `max_pixels`.
     """
     with _opened(content, max_pixels) as image:
         width, height = image.size
+        try:
+            orientation = image.getexif().get(0x0112, 1)
+        except Exception as error:  # a decoder may raise anything on broken content
+            raise _broken(error) from None
         # Orientations 5 to 8 lie on their side (EXIF 2.32, tag 0x0112).
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+        if orientation in (5, 6, 7, 8):
             width, height = height, width
         return Header(str(image.format), width, height)
 
@@ -169,7 +175,7 @@ def _opened(content: bytes, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         raise DataError("the content is no picture, whatever the name says", "replace it or remove it") from None
     except Exception as error:  # a decoder may raise anything on a hostile header
-        raise DataError(f"the header is broken ({_first_line(error)})", "replace it or remove it") from None
+        raise DataError(f"the header is broken ({first_line(error)})", "replace it or remove it") from None
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(
@@ -184,11 +190,11 @@ def _decoded(image: Image.Image) -> Image.Image:
             warnings.simplefilter("ignore")
             return ImageOps.exif_transpose(image)
     except Exception as error:  # a decoder may raise anything on broken content
-        raise DataError(f"the content is cut short or broken ({_first_line(error)})", "replace it") from None
+        raise _broken(error) from None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _broken(error: Exception) -> DataError:
+    return DataError(f"the content is cut short or broken ({first_line(error)})", "replace it")
 
 
 def _converted(image: Image.Image, spec: Input) -> Image.Image:

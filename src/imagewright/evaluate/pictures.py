@@ -66,7 +66,9 @@ def draw_calibration(calibration: NDArray[np.float64], path: Path) -> None:
     filled = calibration[calibration[:, 0] > 0]
     confidence, accuracy = filled[:, 1] / filled[:, 0], filled[:, 2] / filled[:, 0]
     top.plot([0, 1], [0, 1], "--", color="grey", label="perfect")
-    top.plot(confidence, accuracy, "o-", label="this model")
+    top.plot(confidence, accuracy, color="C0", alpha=0.4)
+    # A bin of a few decisions says little, so it is drawn small.
+    top.scatter(confidence, accuracy, s=8 + 10 * np.log10(filled[:, 0]) ** 2, color="C0", label="this model")
     top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title="Calibration on test")
     top.legend(loc="upper left")
     edges = np.linspace(0, 1, len(calibration) + 1)

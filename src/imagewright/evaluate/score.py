@@ -65,12 +65,11 @@ def check_unseen(selection: dict[str, Any], test_sha256: str) -> None:
     Raises:
         EvidenceError: it was.
     """
-    for split, seen in selection["seen"].items():
-        if seen == test_sha256:
-            raise EvidenceError(
-                f"evaluate: the {split} loader of the training read the test split",
-                "train again with three splits of their own: what is tuned on test says nothing about new images",
-            )
+    if served_as := [use for use, seen in selection["seen"].items() if seen == test_sha256]:
+        raise EvidenceError(
+            f"evaluate: the selected model has seen the test split: it served as {' and '.join(served_as)}",
+            "train again with three splits of their own: what is tuned on test says nothing about new images",
+        )
 
 
 def baseline(counts: Counts, meta: dict[str, Any]) -> dict[str, Any]:

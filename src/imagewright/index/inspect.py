@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from imagewright.errors import DataError
-from imagewright.imaging import load_mask_values, load_pixels, read_header
+from imagewright.imaging import load_mask_values, load_pixels
 from imagewright.index.readers import Reader, Sample
 
 CHUNK = 32
@@ -27,7 +28,8 @@ class Inspected:
         width, height: in pixels, as displayed.
         bytes: the size of the encoded picture.
         sha256: of the encoded picture.
-        pixels: SHA-256 of the decoded pixels and their shape, equal for a picture saved in two lossless formats.
+        pixels: SHA-256 of the decoded pixels and their shape, equal for a picture saved in two lossless formats, also
+            where one of them is grey and the other spells grey out as three equal channels or with an opaque alpha.
         mask_sha256: of the encoded mask, empty without one.
         mask_counts: JSON list, the mask's pixels of each declared class, in order; empty without a mask.
         problem: why the sample cannot be used; empty if it can.
@@ -71,16 +73,15 @@ def inspect_samples(
 def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, sample: Sample) -> Inspected:
     try:
         content = reader.read(sample.path)
-        header = read_header(content, max_pixels)
         pixels = load_pixels(content, max_pixels)
     except (DataError, OSError) as error:
         return Inspected(problem=error.problem if isinstance(error, DataError) else str(error))
     seen: dict[str, Any] = {
-        "width": header.width,
-        "height": header.height,
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
-        "pixels": hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()).hexdigest(),
+        "pixels": _pixels_sha256(pixels),
     }
     if sample.mask is None or values is None:
         return Inspected(**seen)
@@ -90,11 +91,11 @@ def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, 
     except (DataError, OSError) as error:
         reason = error.problem if isinstance(error, DataError) else str(error)
         return Inspected(**seen, problem=f"mask {sample.mask}: {reason}")
-    if mask.shape != (header.height, header.width):
+    if mask.shape != pixels.shape[:2]:
         return Inspected(
             **seen,
             problem=f"mask {sample.mask}: {mask.shape[1]}x{mask.shape[0]} pixels, "
-            f"but its image is {header.width}x{header.height}",
+            f"but its image is {pixels.shape[1]}x{pixels.shape[0]}",
         )
     there, counts = np.unique(mask, return_counts=True)
     count_of = dict(zip(there.tolist(), counts.tolist(), strict=True))
@@ -105,3 +106,13 @@ def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, 
         mask_counts=json.dumps([count_of.get(value, 0) for value in values.values()]),
         undeclared=json.dumps(undeclared) if undeclared else "",
     )
+
+
+def _pixels_sha256(pixels: NDArray[np.generic]) -> str:
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and (pixels[..., -1] == 255).all():
+        pixels = pixels[..., :-1]
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    return hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()).hexdigest()

@@ -5,7 +5,10 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from imagewright.config.data import Split
-from imagewright.errors import DataError
+from imagewright.errors import DataError, first_line
+
+
+FOLDS = 20
 
 
 def assign_groups(rows: pd.DataFrame, split: Split) -> pd.Series:
@@ -67,12 +70,15 @@ def _choose(rows: pd.DataFrame, share: float, seed: int) -> pd.Index:
             cutter = StratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
             chosen = next(cutter.split(labels, labels))[1]
         else:
-            folds = max(2, round(1 / share))
+            # Fine folds, of which as many are taken as come nearest to the share.
+            most = np.unique(labels, return_counts=True)[1].max()
+            folds = max(2, min(FOLDS, len(np.unique(groups)), int(most)))
             cutter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-            chosen = next(cutter.split(labels, labels, groups))[1]
+            parts = [part for _, part in cutter.split(labels, labels, groups)]
+            chosen = np.concatenate(parts[: max(1, round(share * folds))])
     except ValueError as error:
         raise DataError(
-            f"the splits cannot be cut ({str(error).splitlines()[0]})",
+            f"the splits cannot be cut ({first_line(error)})",
             "add images or groups, or change split.val and split.test",
         ) from error
     return rows.index[chosen]  # type: ignore[no-any-return]

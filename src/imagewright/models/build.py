@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from imagewright.config.names import nearest
-from imagewright.errors import ModelError
+from imagewright.errors import ModelError, first_line
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def build_backbone(spec: ModelSpec) -> nn.Module:
         raise
     except Exception as error:  # a constructor may raise anything on arguments that do not fit
         raise ModelError(
-            f"{spec.library} model {spec.name!r} cannot be built with {spec.arguments}: {str(error).splitlines()[0]}",
+            f"model.arguments: {spec.library} model {spec.name!r} cannot be built with {spec.arguments}: "
+            f"{first_line(error)}",
             "correct `arguments` in config/model/",
         ) from error
     _check_output(backbone, spec)
@@ -65,7 +66,7 @@ def _from_timm(spec: ModelSpec) -> nn.Module:
     import timm
 
     if not timm.is_model(spec.name):
-        raise ModelError(f"timm has no model {spec.name!r}", nearest(spec.name, timm.list_models()))
+        raise ModelError(f"model.name: timm has no model {spec.name!r}", nearest(spec.name, timm.list_models()))
     return timm.create_model(  # type: ignore[no-any-return]
         spec.name, pretrained=False, in_chans=spec.channels, num_classes=spec.classes, **spec.arguments
     )
@@ -76,7 +77,7 @@ def _from_monai(spec: ModelSpec) -> nn.Module:
 
     known = {name: value for name, value in vars(nets).items() if isinstance(value, type)}
     if spec.name not in known:
-        raise ModelError(f"MONAI has no network {spec.name!r}", nearest(spec.name, known))
+        raise ModelError(f"model.name: MONAI has no network {spec.name!r}", nearest(spec.name, known))
     return known[spec.name](  # type: ignore[no-any-return]
         in_channels=spec.channels, out_channels=spec.classes, **spec.arguments
     )
@@ -91,7 +92,7 @@ def _check_output(backbone: nn.Module, spec: ModelSpec) -> None:
             shape = tuple(backbone(torch.zeros(1, spec.channels, spec.height, spec.width)).shape)
     except Exception as error:  # whatever the network makes of a size it cannot take
         raise ModelError(
-            f"{spec.name} cannot take {spec.height}x{spec.width} pictures: {str(error).splitlines()[0]}",
+            f"{spec.name} cannot take {spec.height}x{spec.width} pictures: {first_line(error)}",
             "choose another size in config/tensors/ or other strides in config/model/",
         ) from error
     finally:

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from imagewright.errors import ModelError
+from imagewright.errors import ModelError, first_line
 from imagewright.files import read_json
 from imagewright.models.build import ModelSpec, build_backbone
 
@@ -79,7 +79,7 @@ def load_network(spec: ModelSpec, weights: Path) -> Network:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(
-            f"{weights}: these are no weights of {spec.name} ({str(error).splitlines()[0]})",
+            f"{weights}: these are no weights of {spec.name} ({first_line(error)})",
             "build it again from `train`: delete the file and run snakemake",
         ) from error
     return network.eval()

@@ -55,7 +55,8 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
     # The first of equals wins, so the order of the trials decides and nothing else.
     best = max(section.trials, key=lambda name: records[name]["best"]["value"])
     record = records[best]
-    logits, targets, counts = _predict_val(trials / best, record, tensors, section.batch_size)
+    val = TensorSplit(tensors, "val")
+    logits, targets, counts = _predict_val(trials / best, record, val, section.batch_size)
     measured = float(scores(counts.total(), record["task"], record["classes"], record["ignore"])[section.monitor][0])
     check_recorded_metric(trials / best, record, section.monitor, measured)
     for name in ("model.safetensors", "history.csv"):
@@ -65,7 +66,12 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
         {
             **{key: record[key] for key in TRAVELS},
             "trial": best,
-            "seen": {split: record["effective"][split]["sha256"] for split in ("train", "val")},
+            # Hashes of the files that were open, the last of them just now: `evaluate` compares them with test.
+            "seen": {
+                "train": record["effective"]["train"]["sha256"],
+                "val": record["effective"]["val"]["sha256"],
+                "calibration": val.sha256,
+            },
             "monitor": section.monitor,
             "value": measured,
             "temperature": fit_temperature(logits, targets),
@@ -101,11 +107,10 @@ def check_recorded_metric(trial: Path, record: dict[str, Any], monitor: str, mea
 
 
 def _predict_val(
-    trial: Path, record: dict[str, Any], tensors: Path, batch_size: int
+    trial: Path, record: dict[str, Any], val: TensorSplit, batch_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.integer], Counts]:
     """Logits and targets to calibrate on, N × C and N; and the counts of every decision."""
     network = load_network(ModelSpec(**record["model"]), trial / "model.safetensors")
-    val = TensorSplit(tensors, "val")
     logits, targets, counts = [], [], []
     for part, output in predict_batches(network, val.images, batch_size, "select"):
         by_decision, truth = np.moveaxis(output, 1, -1), val.targets[part]

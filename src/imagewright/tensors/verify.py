@@ -7,7 +7,10 @@ they were light.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,30 +18,42 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imagewright.errors import EvidenceError
+from imagewright.imaging import encode_png, load_image
+from imagewright.index.readers import Sample
 
 if TYPE_CHECKING:
     from imagewright.tensors.write import Encoder
+
+IGNORED = 255
+KNOWN_SIDE = 8
+NOT_LIGHT = "a mask holds class values, not light: it must not be scaled, stretched or interpolated"
 
 
 def verify_tensors(encoder: Encoder, rows: pd.DataFrame, out: Path) -> None:
     """Compare stored samples with the raw files, and every stored mask with what the index counted in its file.
 
+    Pictures are decoded as the server decodes them, so that what a model is trained on is what it is served. Masks
+    whose answer is known go through the encoder, since the index reads masks with the same function.
+
     Args:
-        encoder: decodes a row again; `encoder.section.tensors.verify` samples a split are compared, evenly spread.
+        encoder: made what is stored; `encoder.section.tensors.verify` samples a split are compared, evenly spread.
         rows: the index.
         out: the folder that was written.
 
     Raises:
         EvidenceError: a sample differs.
     """
+    form, max_pixels = encoder.section.tensors, encoder.section.max_pixels
+    if encoder.section.task == "segmentation":
+        _verify_known_masks(encoder)
     for split, part in rows.groupby("split", sort=False):
         images = np.load(out / f"{split}.images.npy", mmap_mode="r")
         targets = np.load(out / f"{split}.targets.npy", mmap_mode="r")
         rows_of_split = list(part.itertuples())
-        count = min(encoder.section.tensors.verify, len(part))
+        count = min(form.verify, len(part))
         for position in np.unique(np.linspace(0, len(part) - 1, count).astype(int)):
             row = rows_of_split[position]
-            if not np.array_equal(images[position], encoder.image(row)):
+            if not np.array_equal(images[position], load_image(encoder.reader.read(row.path), form, max_pixels)):
                 raise EvidenceError(
                     f"tensors, split {split}: what is stored for {row.path} is not what its file decodes to",
                     "nothing random and nothing but decoding and resizing may happen before the tensors are stored",
@@ -52,17 +67,64 @@ def verify_tensors(encoder: Encoder, rows: pd.DataFrame, out: Path) -> None:
             _verify_masks(encoder, rows_of_split, targets, str(split))
 
 
+@dataclass(frozen=True)
+class _KnownReader:
+    """A reader whose every file is one known picture."""
+
+    content: bytes
+
+    def samples(self) -> list[Sample]:
+        return []
+
+    def read(self, path: str) -> bytes:
+        return self.content
+
+
+def _verify_known_masks(encoder: Encoder) -> None:
+    """Masks of all classes, of each one alone and of all but one come out pixel for pixel.
+
+    They are three times as large as what they become: nearest neighbour takes the middle of nine pixels, and no other
+    way of resizing does. Scaling a mask by its own range shows in the masks that lack a class.
+    """
+    values = dict(encoder.section.classes or {})  # type: ignore[arg-type]
+    names = list(values)
+    depth = np.min_scalar_type(max(values.values()))
+    value_of = np.array(list(values.values()), depth)
+    index_of = np.array([IGNORED if name in encoder.section.ignore else i for i, name in enumerate(names)])
+    form = encoder.section.tensors.model_copy(update={"height": KNOWN_SIDE, "width": KNOWN_SIDE})
+    section = encoder.section.model_copy(update={"tensors": form, "max_pixels": (3 * KNOWN_SIDE) ** 2})
+    generator = np.random.default_rng(0)
+    for chosen in _choices(len(names)):
+        drawn = generator.choice(chosen, (3 * KNOWN_SIDE, 3 * KNOWN_SIDE))
+        known = replace(encoder, reader=_KnownReader(encode_png(value_of[drawn])), section=section)
+        wrong = known.target(SimpleNamespace(mask="known")) != index_of[drawn[1::3, 1::3]]
+        if wrong.any():
+            raise EvidenceError(
+                f"tensors: {wrong.mean():.0%} of a known mask that holds {', '.join(names[i] for i in chosen[:5])} "
+                "came out as another class",
+                NOT_LIGHT,
+            )
+
+
+def _choices(count: int) -> Iterator[list[int]]:
+    everything = list(range(count))
+    yield everything
+    for one in everything:
+        yield [one]
+        yield [other for other in everything if other != one]
+
+
 def _verify_masks(encoder: Encoder, rows: list[Any], targets: NDArray[np.uint8], split: str) -> None:
     """A stored mask holds no class that its file does not hold: the index counted the raw values on its own."""
     for position, row in enumerate(rows):
         counted = json.loads(row.mask_counts)
         allowed = {i for i, name in enumerate(encoder.classes) if counted[i] and name not in encoder.section.ignore}
         if encoder.section.ignore or encoder.section.tensors.fit == "pad":
-            allowed.add(255)
+            allowed.add(IGNORED)
         stored = set(np.unique(targets[position]).tolist())
         if stored - allowed:
             names = sorted(encoder.classes[i] if i < len(encoder.classes) else str(i) for i in stored - allowed)
             raise EvidenceError(
                 f"tensors, split {split}: the stored mask of {row.mask} holds {', '.join(names)}, its file does not",
-                "a mask holds class values, not light: it must not be scaled, stretched or interpolated",
+                NOT_LIGHT,
             )

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from torchmetrics import Metric
+
+from imagewright.errors import EvidenceError
 
 
 class History(Callback):
@@ -28,7 +31,13 @@ class History(Callback):
         self.started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Runs after the epoch's validation."""
+        """Runs after the epoch's validation.
+
+        Raises:
+            EvidenceError: a loss holds more or less than this epoch. (The monitored metric is `select`'s to measure.)
+        """
+        check_fresh("train", module.train_loss, int(trainer.num_training_batches))  # type: ignore[arg-type]
+        check_fresh("val", module.val_loss, int(sum(trainer.num_val_batches)))  # type: ignore[arg-type]
         measured = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         row = {
             "epoch": trainer.current_epoch + 1,
@@ -52,4 +61,17 @@ class History(Callback):
             f"{each:.1f} s an epoch, {each * (epochs - row['epoch']):.0f} s left",
             file=sys.stderr,
             flush=True,
+        )
+
+
+def check_fresh(split: str, loss: Metric, batches: int) -> None:
+    """Stop if a loss was not reset when its epoch started, so that the curve would mix epochs.
+
+    Raises:
+        EvidenceError: it holds another number of batches than an epoch has.
+    """
+    if loss.update_count != batches:
+        raise EvidenceError(
+            f"train: the {split} loss holds {loss.update_count} batches, but an epoch has {batches}",
+            "it carries something over from another epoch: reset it when an epoch starts",
         )

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceLoss
 from torch import Tensor, nn
 
 from imagewright.config.train import CrossEntropy, DiceCrossEntropy, LossConfig
@@ -14,6 +13,9 @@ class DiceCrossEntropyLoss(nn.Module):
     """Weighted sum of soft Dice (Milletari et al. 2016) and cross entropy, both without ignored pixels."""
 
     def __init__(self, dice_weight: float, ce_weight: float, include_background: bool) -> None:
+        # Imported here, since it takes a second that a classifier need not wait.
+        from monai.losses import DiceLoss
+
         super().__init__()
         self.dice_weight = dice_weight
         self.ce_weight = ce_weight

@@ -97,14 +97,14 @@ class TrialModule(LightningModule):
         config = self.optimizer_config
         known = list_optimizers()
         if config.name.lower() not in known:
-            raise ModelError(f"timm has no optimizer {config.name!r}", nearest(config.name, known))
+            raise ModelError(f"optimizer.name: timm has no optimizer {config.name!r}", nearest(config.name, known))
         try:
             optimizer = create_optimizer_v2(
                 self.network, opt=config.name, lr=config.lr, weight_decay=config.weight_decay, **config.arguments
             )
         except TypeError as error:
             raise ModelError(
-                f"optimizer {config.name!r} cannot be built with {config.arguments}: {error}",
+                f"optimizer.arguments: {config.name!r} cannot be built with {config.arguments}: {error}",
                 "correct `arguments` in config/optimizer/",
             ) from error
         steps = int(self.trainer.estimated_stepping_batches)
