@@ -46,7 +46,8 @@ def test_stretched_to_declared_values_where_loaded(built: Project, project: Proj
     [
         pytest.param(WRITE, LOOKED_UP, f"        values = {scaled_to(2)}\n{LOOKED_UP}", id="stretched-by-the-encoder"),
         pytest.param(
-            WRITE, LOOKED_UP, f"        values = (values / 255).astype(np.int64)\n{LOOKED_UP}", id="made-0-to-1"
+            WRITE, LOOKED_UP, f"        values = (values / 255).astype(np.int64)\n{LOOKED_UP}",
+            id="made-0-to-1", marks=pytest.mark.slow,
         ),
         pytest.param(
             IMAGING, "Image.Resampling.NEAREST, outside", "Image.Resampling.BILINEAR, outside", id="interpolated"
@@ -68,6 +69,7 @@ def test_scaled_on_the_way_to_tensors(built: Project, project: Project, path: st
     check_passes(built, *TENSORS)
 
 
+@pytest.mark.slow
 def test_scaled_by_the_writer_alone(built: Project, project: Project) -> None:
     # The encoder is right, so only what is read back from the disk shows it.
     project.edit(WRITE, STORED, f"        target = target * 255\n{STORED}")

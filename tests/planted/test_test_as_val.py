@@ -21,10 +21,14 @@ def check_noticed(built: Project, project: Project, stage: str, *words: str) -> 
     check_passes(built, OUTPUTS[stage].format("digits8"))
 
 
-def test_train_then_select_then_evaluate_notice(built: Project, project: Project) -> None:
+def test_train_notices(built: Project, project: Project) -> None:
     project.edit(TRIAL, 'val = TensorSplit(tensors, "val")', 'val = TensorSplit(tensors, "test")')
     check_noticed(built, project, "train", "the val loader read test", "its own split")
 
+
+@pytest.mark.slow
+def test_select_and_evaluate_notice_where_nobody_else_does(built: Project, project: Project) -> None:
+    project.edit(TRIAL, 'val = TensorSplit(tensors, "val")', 'val = TensorSplit(tensors, "test")')
     project.edit(TRIAL, "    check_splits(effective, meta)\n", "")
     check_noticed(built, project, "select", "trial 'default' was not validated on this val split", "train it again")
 
@@ -36,7 +40,6 @@ def test_train_then_select_then_evaluate_notice(built: Project, project: Project
     )
 
 
-@pytest.mark.slow
 def test_calibrated_on_test(built: Project, project: Project) -> None:
     # Training is clean; the temperature alone is fitted on test, by code that no longer measures the trial again.
     project.edit(SELECT, 'TensorSplit(tensors, "val")', 'TensorSplit(tensors, "test")')

@@ -89,7 +89,7 @@ def test_empty_raw_folder(unbuilt: Project) -> None:
     ("name", "content", "reason"),
     [
         ("notes.jpg", b"To do: label these pictures.\n", "no picture, whatever the name says"),
-        ("nothing.png", b"", "the file is empty"),
+        pytest.param("nothing.png", b"", "the file is empty", marks=pytest.mark.slow),
         ("half.png", picture("PNG")[:2000], "cut short or broken"),
         pytest.param("half.jpg", picture("JPEG")[:2000], "cut short or broken", marks=pytest.mark.slow),
     ],
@@ -272,21 +272,23 @@ def test_data_overridden_for_one_run(unbuilt: Project) -> None:
 @pytest.mark.parametrize(
     ("path", "old", "new", "words"),
     [
-        (
+        pytest.param(
             "config/model/resnet10t.yaml", "name: resnet10t", "name: resnet10tt",
-            ["model.name", "timm has no model 'resnet10tt'", "did you mean", "'resnet10t'"],
+            ["model.name", "timm has no model 'resnet10tt'", "did you mean", "'resnet10t'"], id="model",
         ),
-        (
+        pytest.param(
             "config/optimizer/adamw.yaml", "name: adamw", "name: adamww",
-            ["optimizer.name", "timm has no optimizer 'adamww'", "did you mean", "'adamw'"],
+            ["optimizer.name", "timm has no optimizer 'adamww'", "did you mean", "'adamw'"], id="optimizer",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "config/optimizer/adamw.yaml", "arguments: {}", "arguments: {momentun: 0.9}",
-            ["optimizer.arguments", "momentun", "config/optimizer/"], marks=pytest.mark.slow,
+            ["optimizer.arguments", "momentun", "config/optimizer/"], id="optimizer-arguments",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "config/model/resnet10t.yaml", "arguments: {}", "arguments: {blocks: 3}",
-            ["model.arguments", "blocks", "config/model/"], marks=pytest.mark.slow,
+            ["model.arguments", "blocks", "config/model/"], id="model-arguments", marks=pytest.mark.slow,
         ),
     ],
 )  # fmt: skip

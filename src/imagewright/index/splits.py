@@ -7,7 +7,6 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from imagewright.config.data import Split
 from imagewright.errors import DataError, first_line
 
-
 FOLDS = 20
 
 
