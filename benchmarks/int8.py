@@ -43,6 +43,7 @@ def main(
         selection = {"model": spec.to_dict(), "input": form, "max_pixels": 10**8, "temperature": 1.0, "ignore": []}
         write_json(root / "selected/selection.json", selection | {"task": "classification", "classes": classes})
         np.save(root / "tensors/train.images.npy", pictures)
+        np.save(root / "tensors/train.targets.npy", np.zeros(len(pictures), np.int64))
         config = ExportConfig(int8=Int8(images=len(pictures)))
         export_model(config, root / "selected", root / "tensors", root / "exported")
         runtimes = open_runtimes(root / "selected", root / "exported", threads)

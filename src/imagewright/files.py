@@ -70,9 +70,9 @@ def staged(out: Path) -> Iterator[Path]:
     owner = out.parent / f".{out.name}.owner.partial"
     work = out.parent / f".{out.name}.{token}.partial"
     with _locked(out.parent):
-        for left_over in out.parent.glob(f".{out.name}.*.partial"):
-            if left_over.is_dir():
-                shutil.rmtree(left_over, ignore_errors=True)
+        # As many letters as a token has: `.a.*.partial` would also be what another job fills for `a.b`.
+        for left_over in out.parent.glob(f".{out.name}.{'?' * len(token)}.partial"):
+            shutil.rmtree(left_over, ignore_errors=True)
         owner.write_text(token)
         work.mkdir()
     try:
@@ -88,9 +88,10 @@ def staged(out: Path) -> Iterator[Path]:
                 target = out / path.relative_to(work)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
-            owner.unlink()
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if owner.is_file() and owner.read_text() == token:
+            owner.unlink()
 
 
 def _check_owner(owner: Path, token: str, out: Path) -> None:

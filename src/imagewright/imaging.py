@@ -20,6 +20,8 @@ Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 MAX_PIXELS = 100_000_000
+IGNORED = 255
+"""The class index, in a stored mask, of a pixel that counts in no loss and no metric."""
 Array = NDArray[np.uint8]
 
 
@@ -75,8 +77,8 @@ def read_header(content: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             orientation = image.getexif().get(0x0112, 1)
         except Exception as error:  # a decoder may raise anything on broken content
             raise _broken(error) from None
-        # Orientations 5 to 8 lie on their side (EXIF 2.32, tag 0x0112).
-        if orientation in (5, 6, 7, 8):
+        # Orientations 5 to 8 lie on their side (EXIF 2.32, tag 0x0112); of a TIFF, Pillow has turned the size already.
+        if orientation in (5, 6, 7, 8) and image.format != "TIFF":
             width, height = height, width
         return Header(str(image.format), width, height)
 
@@ -130,13 +132,15 @@ def load_mask_values(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np
         DataError: not a picture, broken, too large, or a colour picture.
     """
     with _opened(content, max_pixels) as opened:
-        values = np.asarray(_decoded(opened))
+        image = _decoded(opened)
+    values = np.asarray(image)
     if values.dtype == bool:
         return values.astype(np.int64)
     if values.ndim == 3:
         # Grey masks saved in colour, with or without an opaque alpha channel.
         colours = values[..., :3] if values.shape[-1] in (3, 4) else values[..., :1]
-        if (colours != colours[..., :1]).any():
+        # In CMYK the values would stand in the fourth channel.
+        if image.mode not in ("RGB", "RGBA", "LA", "PA") or (colours != colours[..., :1]).any():
             raise DataError("the mask is a colour picture", "save class values as grey or palette indices")
         values = colours[..., 0]
     if not np.issubdtype(values.dtype, np.integer):

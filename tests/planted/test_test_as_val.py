@@ -48,3 +48,11 @@ def test_calibrated_on_test(built: Project, project: Project) -> None:
     output = OUTPUTS["evaluate"].format("digits8")
     check_stopped(project, done, "evaluate: ", "it served as calibration", absent=[output])
     check_passes(built, output)
+
+
+def test_int8_calibrated_on_test(built: Project, project: Project) -> None:
+    project.edit("src/imagewright/export/write.py", 'TensorSplit(tensors, "train")', 'TensorSplit(tensors, "test")')
+    done = project.snakemake("gate_all", *DIGITS)
+    output = "results/gate/digits8/gate.json"
+    check_stopped(project, done, "gate: the INT8 ranges were not measured on the train split", absent=[output])
+    check_passes(built, output)

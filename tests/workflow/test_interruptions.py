@@ -13,6 +13,8 @@ import pytest
 import yaml
 from conftest import Project
 
+from imagewright.config.resolve import SCRIPTS
+
 PATIENCE_S = 120
 
 
@@ -37,14 +39,14 @@ def wait_for(what: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not what():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
-def stage_process(snakemake: "subprocess.Popen[bytes]", script: str) -> psutil.Process | None:
+def stage_process(snakemake: "subprocess.Popen[bytes]", stage: str) -> psutil.Process | None:
     """The Python process of a stage among Snakemake's descendants."""
     for process in psutil.Process(snakemake.pid).children(recursive=True):
         command = process.cmdline()
-        if len(command) > 1 and command[1] == f"scripts/{script}.py":
+        if len(command) > 1 and command[1] == SCRIPTS[stage]:
             return process
     return None
 
@@ -59,23 +61,24 @@ def wait_for_epochs(project: Project, snakemake: "subprocess.Popen[bytes]") -> p
     return process
 
 
-@pytest.mark.parametrize("script", ["index", "train", "export"])
-def test_a_stage_is_killed(project: Project, script: str) -> None:
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=() if stage in ("index", "train") else pytest.mark.slow) for stage in SCRIPTS]
+)
+def test_a_stage_is_killed(project: Project, stage: str) -> None:
     # A change to the stage's code makes it run again, and everything after it.
-    file = project.root / ("scripts/" + script + ".py")
+    file = project.root / SCRIPTS[stage]
     file.write_text(file.read_text() + "\nCHANGED = True\n")
-    running = start(project, f"{script}_all")
+    running = start(project, f"{stage}_all")
     try:
-        wait_for(lambda: stage_process(running, script))
-        process = stage_process(running, script)
+        wait_for(lambda: stage_process(running, stage))
+        process = stage_process(running, stage)
         assert process is not None
-        time.sleep(0.5)
         process.kill()
         assert running.wait(PATIENCE_S) != 0
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
-    done = project.snakemake("--config", "experiments=digits8", "--", "bundle_all")
+    done = project.snakemake("--config", "experiments=digits8", "--", "report_all")
     assert done.returncode == 0, done.stdout[-3000:]
     left_over = [path for path in (project.root / "results").rglob("*.partial") if path.is_dir()]
     assert not left_over

@@ -7,13 +7,13 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
-from imagewright.files import sha256_json
+from imagewright.files import sha256, sha256_json
 
 
 def code_fingerprint(script: Path, source: Path) -> dict[str, str]:
     """Fingerprint a script and every module of the package that it imports, directly or not.
 
-    Comments, blank lines and trailing spaces do not count. Imports inside functions do.
+    Comments, blank lines and trailing spaces do not count. Imports inside functions do, and so do templates.
 
     Args:
         script: for example `scripts/train.py`.
@@ -29,6 +29,7 @@ def code_fingerprint(script: Path, source: Path) -> dict[str, str]:
         if file not in found:
             found[file] = _code_sha256(file)
             queue += sorted(_imported(file, source))
+    found |= {path: sha256(path) for file in list(found) for path in (file.parent / "templates").glob("*")}
     root = source.parent
     parts = {str(file.relative_to(root)): found[file] for file in sorted(found)}
     return {**parts, "all": sha256_json(parts)}

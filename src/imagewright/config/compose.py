@@ -27,7 +27,7 @@ from imagewright.config.section import Section
 from imagewright.config.select import SelectSection
 from imagewright.config.tensors import TensorsConfig, TensorsSection
 from imagewright.config.train import AugmentConfig, LossConfig, ModelConfig, OptimizerConfig, TrainConfig, TrainSection
-from imagewright.errors import ConfigError
+from imagewright.errors import ConfigError, first_line
 
 SHARED = ("data", "tensors")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -129,7 +129,7 @@ def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[st
             choices = {group: choice for group, choice in composed.hydra.runtime.choices.items() if "/" not in group}
             del composed._content["hydra"]
             values: Any = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise _explain_hydra(error, config_dir, file, overrides) from None
     try:
         config = ExperimentConfig.model_validate(values)
@@ -149,9 +149,10 @@ def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[st
 
 def _refuse_shared_overrides(file: Path, overrides: Sequence[str]) -> None:
     """Data and tensors are shared between experiments, so no experiment may bend them for itself."""
-    written = _load(file)
+    written = load_yaml(file)
     for group in SHARED:
-        keys = [f"{group}.{key}" for key in written.get(group) or {}] if isinstance(written.get(group), dict) else []
+        values = written.get(group, {})
+        keys = [f"{group}.{key}" for key in values] if isinstance(values, dict) else [group]
         keys += [override for override in overrides if override.lstrip("+~").startswith(f"{group}.")]
         if keys:
             raise ConfigError(
@@ -161,6 +162,10 @@ def _refuse_shared_overrides(file: Path, overrides: Sequence[str]) -> None:
 
 
 def _explain_hydra(error: Exception, config_dir: Path, file: Path, overrides: Sequence[str]) -> ConfigError:
+    if isinstance(error, UnicodeDecodeError):
+        file = next((path for path in config_dir.rglob("*.yaml") if error.object in path.read_bytes()), file)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
+        return _explain_yaml(error, file)
     text = str(error)
     if match := re.search(r"(?:Could not find|Could not load) '([^'/]+)/([^']+)'", text):
         group, choice = match.groups()
@@ -172,8 +177,8 @@ def _explain_hydra(error: Exception, config_dir: Path, file: Path, overrides: Se
         return ConfigError(f"{file}: no {group} is chosen", f"add under defaults: `- override /{group}: <name>`")
     if match := re.search(r"[Cc]ould not override '([^']+)'", text):
         key = match.group(1)
-        where = next((o for o in overrides if o.lstrip("+~").split("=")[0] == key), file)
-        return ConfigError(f"override {where}: unknown key {key!r}", nearest(key, _known_keys()))
+        where = next((f"override {o}" for o in overrides if o.lstrip("+~").split("=")[0] == key), file)
+        return ConfigError(f"{where}: unknown key {key!r}", nearest(key, _known_keys()))
     first = text.strip().splitlines()[0]
     return ConfigError(f"{file}: {first}", f"correct the file, or the overrides: {list(overrides)}")
 
@@ -221,9 +226,10 @@ def _blame(
     """The place where a person wrote the key: an override, the experiment's file, or a file of a group."""
     key = ".".join(path)
     for override in overrides:
-        if override.lstrip("+~").split("=")[0] == key:
+        # An unknown key is named without the keys below it.
+        if f"{override.lstrip('+~').split('=')[0]}.".startswith(f"{key}."):
             return f"override {override}"
-    node: Any = _load(file)
+    node: Any = load_yaml(file)
     for step in path:
         node = node.get(step) if isinstance(node, dict) else None
     group = path[0] if path else ""
@@ -232,14 +238,30 @@ def _blame(
     return str(config_dir / group / f"{choices[group]}.yaml")
 
 
-def _load(file: Path) -> dict[str, Any]:
+def load_yaml(file: Path) -> dict[str, Any]:
+    """Read a file of `config/`; what is no mapping counts as empty.
+
+    Raises:
+        ConfigError: it is missing, or not YAML.
+    """
     try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{file}{line}: this is not YAML", str(getattr(error, "problem", error))) from None
+        with file.open(encoding="utf-8") as stream:
+            content = yaml.safe_load(stream)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}", "every file of config/ has to be there and readable") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _explain_yaml(error, file) from None
     return content if isinstance(content, dict) else {}
+
+
+def _explain_yaml(error: yaml.YAMLError | UnicodeDecodeError, file: Path) -> ConfigError:
+    if isinstance(error, UnicodeDecodeError):
+        return ConfigError(f"{file}: this is not UTF-8 text", "save it as UTF-8")
+    # The error knows its file: Hydra has read others besides the experiment's.
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}" if mark else getattr(error, "name", file)
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or first_line(error)
+    return ConfigError(f"{where}: this is not YAML", str(reason))
 
 
 def _known_keys() -> list[str]:

@@ -110,6 +110,10 @@ class DataConfig(Section):
             raise ValueError("segmentation needs classes as a mapping from name to mask value")
         if self.task == "classification" and isinstance(self.classes, dict):
             raise ValueError("classification takes classes as a list of names, or none")
+        if self.task == "segmentation" and len(self.classes or []) > 255:
+            raise ValueError("a mask can hold 255 classes at most")
+        if self.task == "classification" and self.ignore:
+            raise ValueError("ignore is for masks; leave a class out by leaving its folder out")
         if unknown := set(self.ignore) - set(self.classes or []):
             raise ValueError(f"ignore names classes that are not declared: {', '.join(sorted(unknown))}")
         return self

@@ -72,14 +72,12 @@ def _composed(root: Path, experiments: Sequence[str] | None, overrides: list[str
 
 def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
     # Imported here, since a cached plan needs neither Hydra nor pydantic.
-    import yaml
-
-    from imagewright.config.compose import compose_experiment
+    from imagewright.config.compose import compose_experiment, load_yaml
     from imagewright.config.report import ReportSection
 
     names = experiments
     if names is None:
-        names = (yaml.safe_load((root / "config/workflow.yaml").read_text()) or {}).get("experiments")
+        names = load_yaml(root / "config/workflow.yaml").get("experiments")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ConfigError(
             "config/workflow.yaml: experiments is not a list of names",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imagewright.imaging import IGNORED
 from imagewright.tensors.dataset import TensorSplit
 
 matplotlib.use("Agg")
@@ -18,7 +19,6 @@ from matplotlib.patches import Rectangle
 
 COLUMNS = 6
 MARKS = plt.get_cmap("tab10")
-IGNORED = 255
 
 
 def draw_curves(history: pd.DataFrame, monitor: str, path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from imagewright.config.export import ExportConfig
 from imagewright.export.int8 import write_int8
 from imagewright.export.onnx_file import INPUT, OUTPUT, write_onnx
 from imagewright.files import read_json, sha256, write_json
 from imagewright.models.network import load_predictor
+from imagewright.tensors.dataset import TensorSplit
 
 
 def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path) -> None:
@@ -24,8 +23,8 @@ def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path)
     form, spec = selection["input"], selection["model"]
     shape = (form["height"], form["width"], spec["channels"])
     write_onnx(load_predictor(selected), shape, config.opset, out / "model.onnx")
-    train = np.load(tensors / "train.images.npy", mmap_mode="r")
-    calibrated_on = write_int8(out / "model.onnx", train, config.int8, out / "model.int8.onnx")
+    train = TensorSplit(tensors, "train")
+    count = write_int8(out / "model.onnx", train.images, config.int8, out / "model.int8.onnx")
     runtimes = {"onnx": "model.onnx", "int8": "model.int8.onnx"}
     write_json(out / "input.json", {**form, "max_pixels": selection["max_pixels"], "tensor": INPUT})
     labels = {key: selection[key] for key in ("task", "classes", "ignore")}
@@ -38,7 +37,7 @@ def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path)
             "opset": config.opset,
             "temperature": selection["temperature"],
             "runtimes": runtimes,
-            "int8": {**config.int8.to_dict(), "images": calibrated_on},
+            "int8": {**config.int8.to_dict(), "images": count, "seen": train.sha256},
             "sha256": {name: sha256(out / name) for name in names},
             "bytes": {name: (out / name).stat().st_size for name in names},
         },

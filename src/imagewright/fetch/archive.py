@@ -1,12 +1,16 @@
 """A zip or tar file from the web or from the disk: checked against its SHA-256, then unpacked safely."""
 
 import hashlib
+import http.client
+import lzma
+import shutil
 import sys
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Never
@@ -19,6 +23,10 @@ from imagewright.fetch.placing import placed
 
 CHUNK = 1 << 20
 TIMEOUT_S = 60
+BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
+    EOFError, OSError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 def fetch_archive(source: ArchiveSource, raw: Path) -> None:
@@ -33,6 +41,9 @@ def fetch_archive(source: ArchiveSource, raw: Path) -> None:
     """
     limit = int(source.max_gb * 1e9)
     raw.parent.mkdir(parents=True, exist_ok=True)
+    # What a killed download left behind; the name is that of `tempfile`, with eight letters of its own.
+    for left_over in raw.parent.glob(f".{raw.name}.????????.download"):
+        shutil.rmtree(left_over)
     with tempfile.TemporaryDirectory(dir=raw.parent, prefix=f".{raw.name}.", suffix=".download") as folder:
         archive = Path(folder) / "archive"
         found = _download(source.url, archive, limit)
@@ -47,23 +58,24 @@ def fetch_archive(source: ArchiveSource, raw: Path) -> None:
 
 def _download(url: str, target: Path, limit: int) -> str:
     """Copy what `url` holds to `target` and return its SHA-256."""
-    digest = hashlib.sha256()
+    digest, loaded = hashlib.sha256(), 0
     try:
         # The config schema admits https, http and file addresses only.
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, target.open("wb") as file:  # noqa: S310
             total = int(response.headers.get("Content-Length") or 0) or None
             with _bar("download", total) as bar:
                 while chunk := response.read(CHUNK):
+                    loaded += len(chunk)
                     bar.update(len(chunk))
-                    if bar.n > limit:
+                    if loaded > limit:
                         raise SourceError(
                             f"{url}: larger than {limit / 1e9:g} GB", "raise source.max_gb if that is right"
                         )
                     digest.update(chunk)
                     file.write(chunk)
-        if total is not None and target.stat().st_size != total:
-            raise SourceError(f"{url}: the transfer broke off at {target.stat().st_size} of {total} bytes", "try again")
-    except (urllib.error.URLError, OSError, ValueError) as error:
+        if total is not None and loaded != total:
+            raise SourceError(f"{url}: the transfer broke off at {loaded} of {total} bytes", "try again")
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise SourceError(f"{url}: {reason}", "check the address and the network, then try again") from error
     return digest.hexdigest()
@@ -87,7 +99,7 @@ def _unpack(archive: Path, folder: Path, limit: int, url: str) -> None:
                                 "raise source.max_gb if that is right",
                             )
                         file.write(chunk)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except BROKEN as error:
         raise SourceError(f"{url}: the archive is broken ({error})", "fetch it again from where it came") from error
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 def placed(raw: Path) -> Iterator[Path]:
     """Give an empty folder to fill; when the block ends well, it becomes `raw`, in one rename."""
     raw.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in raw.parent.glob(f".{raw.name}.*.partial"):
+    # Eight letters and no more: `.a.*.partial` would also be what another job fills for `a.b`.
+    for left_over in raw.parent.glob(f".{raw.name}.????????.partial"):
         shutil.rmtree(left_over)
-    aside = raw.parent / f".{raw.name}.{secrets.token_hex(4)}.partial"
+    aside, old = (raw.parent / f".{raw.name}.{secrets.token_hex(4)}.partial" for _ in range(2))
     aside.mkdir()
     try:
         yield aside
         if raw.is_symlink():
             raw.unlink()
         elif raw.exists():
-            old = aside.with_suffix(".old.partial")
             raw.rename(old)
             aside.rename(raw)
             shutil.rmtree(old)

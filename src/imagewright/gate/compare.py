@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from imagewright.gate.runtimes import Runtime
-from imagewright.metrics.counts import IGNORED, Counts, count_samples
+from imagewright.metrics.counts import Counts, count_samples, counted
 from imagewright.tensors.dataset import TensorSplit
 
 REFERENCE = "torch"
@@ -56,16 +56,16 @@ def compare_runtimes(
     for start in tqdm(range(0, len(test), batch_size), desc="gate", unit="batch", disable=None):
         images = np.array(test.images[start : start + batch_size])
         targets = np.asarray(test.targets[start : start + batch_size])
-        counted = targets != IGNORED
-        decisions += int(counted.sum())
+        shown = counted(targets)
+        decisions += int(shown.sum())
         reference = runtimes[REFERENCE](images)
         if targets.ndim == 1:
             kept.append(reference)
         for name, runtime in runtimes.items():
             answer = reference if name == REFERENCE else runtime(images)
             counts[name].append(count_samples(answer, targets))
-            flips[name] += int(((answer.argmax(-1) != reference.argmax(-1)) & counted).sum())
-            furthest[name] = max(furthest[name], float(np.abs(answer - reference)[counted].max(initial=0.0)))
+            flips[name] += int(((answer.argmax(-1) != reference.argmax(-1)) & shown).sum())
+            furthest[name] = max(furthest[name], float(np.abs(answer - reference)[shown].max(initial=0.0)))
     latency = _median_latency(runtimes, test, latency_runs)
     comparisons = {
         name: Comparison(Counts.concatenate(counts[name]), decisions, flips[name], furthest[name], latency[name])

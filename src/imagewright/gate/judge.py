@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imagewright.config.gate import GateConfig, GateSection, RuntimeLimits
-from imagewright.errors import GateError
+from imagewright.errors import EvidenceError, GateError
 from imagewright.files import read_json, write_json
 from imagewright.gate.compare import REFERENCE, Comparison, compare_runtimes
 from imagewright.gate.runtimes import open_runtimes
@@ -37,13 +37,14 @@ def judge_export(
 
     Raises:
         GateError: the verdict is no.
-        EvidenceError: the exported files are not those that were exported.
+        EvidenceError: the exported files are not those that were exported, or INT8 was not calibrated on train.
     """
     limits, meta = section.gate, read_meta(tensors)
     task, classes, ignore = meta["task"], meta["classes"], meta["ignore"]
     test = TensorSplit(tensors, "test")
     predictions = pd.read_parquet(evaluated / "predictions.parquet")
     evaluation = read_json(evaluated / "metrics.json")
+    check_calibrated_on_train(read_json(exported / "export.json"), meta)
     runtimes = open_runtimes(selected, exported, limits.threads)
     found, probabilities = compare_runtimes(runtimes, test, limits.batch_size, limits.latency_runs)
 
@@ -88,6 +89,19 @@ def judge_export(
             f"all numbers are in {evidence / 'gate.json'}; improve the model, or change the limit in config/gate/",
         )
     write_json(out / "gate.json", verdict)
+
+
+def check_calibrated_on_train(export: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Stop if the ranges of INT8 were measured on anything but the train split.
+
+    Raises:
+        EvidenceError: they were.
+    """
+    if export["int8"]["seen"] != meta["splits"]["train"]["sha256"]:
+        raise EvidenceError(
+            "gate: the INT8 ranges were not measured on the train split",
+            "calibrate on train images alone, then export again: delete results/export/ of this experiment",
+        )
 
 
 def runtime_reasons(name: str, entries: Mapping[str, Any], limits: GateConfig) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORED = 255
+from imagewright.imaging import IGNORED
+
 BINS = 15
 TOP = 5
 
@@ -61,18 +62,23 @@ class Counts:
         )
 
 
+def counted(targets: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which targets count: every image, and every pixel that is not ignored. A classifier may have a class 255."""
+    return targets != IGNORED if targets.ndim > 1 else np.ones(len(targets), bool)
+
+
 def count_samples(probabilities: NDArray[np.float32], targets: NDArray[np.integer]) -> Counts:
     """Count the decisions of each sample: one (classification), or one a pixel (segmentation).
 
     Args:
         probabilities: N (× H × W) × C.
-        targets: N (× H × W), class indices; 255 does not count.
+        targets: N (× H × W), class indices; 255 in a mask does not count.
     """
     samples, classes = len(targets), probabilities.shape[-1]
-    counted = targets.ravel() != IGNORED
-    probabilities = probabilities.reshape(-1, classes)[counted]
-    truth = targets.ravel()[counted].astype(np.int64)
-    sample = np.repeat(np.arange(samples), targets[0].size if samples else 0)[counted]
+    shown = counted(targets).ravel()
+    probabilities = probabilities.reshape(-1, classes)[shown]
+    truth = targets.ravel()[shown].astype(np.int64)
+    sample = np.repeat(np.arange(samples), targets[0].size if samples else 0)[shown]
     decided = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = decided == truth

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from imagewright.config.select import SelectSection
 from imagewright.errors import EvidenceError
 from imagewright.files import read_json, write_json
-from imagewright.metrics.counts import IGNORED, Counts, count_samples
+from imagewright.metrics.counts import Counts, count_samples, counted
 from imagewright.metrics.scores import scores
 from imagewright.models.build import ModelSpec
 from imagewright.models.network import load_network
@@ -116,8 +116,9 @@ def _predict_val(
         by_decision, truth = np.moveaxis(output, 1, -1), val.targets[part]
         counts.append(count_samples(softmax(by_decision, axis=-1), truth))
         by_image, truth_by_image = by_decision.reshape(len(truth), -1, output.shape[1]), truth.reshape(len(truth), -1)
+        shown_by_image = counted(truth).reshape(len(truth), -1)
         step = max(1, by_image.shape[1] // CALIBRATION_PIXELS)
-        counted = truth_by_image[:, ::step] != IGNORED
-        logits.append(by_image[:, ::step][counted])
-        targets.append(truth_by_image[:, ::step][counted])
+        shown = shown_by_image[:, ::step]
+        logits.append(by_image[:, ::step][shown])
+        targets.append(truth_by_image[:, ::step][shown])
     return np.concatenate(logits), np.concatenate(targets), Counts.concatenate(counts)

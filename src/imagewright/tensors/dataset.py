@@ -10,9 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from imagewright.files import read_json
+from imagewright.imaging import IGNORED
 from imagewright.tensors.write import split_sha256
 
 Batch = tuple[Tensor, Tensor]
+IGNORE_INDEX = -100
+"""What an ignored pixel is in a batch: PyTorch's own default, and no class of a classifier, as 255 may be."""
+
 Augment = Callable[[Tensor, Tensor], Batch]
 
 
@@ -39,6 +43,8 @@ class TensorSplit(Dataset[Batch]):
         chosen = np.atleast_1d(np.asarray(positions))
         images = torch.from_numpy(self.images[chosen])
         targets = torch.from_numpy(self.targets[chosen].astype(np.int64))
+        if targets.ndim > 1:
+            targets[targets == IGNORED] = IGNORE_INDEX
         return (images, targets) if self.augment is None else self.augment(images, targets)
 
 

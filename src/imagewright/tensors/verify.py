@@ -18,13 +18,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imagewright.errors import EvidenceError
-from imagewright.imaging import encode_png, load_image
+from imagewright.imaging import IGNORED, encode_png, load_image
 from imagewright.index.readers import Sample
 
 if TYPE_CHECKING:
     from imagewright.tensors.write import Encoder
 
-IGNORED = 255
 KNOWN_SIDE = 8
 NOT_LIGHT = "a mask holds class values, not light: it must not be scaled, stretched or interpolated"
 

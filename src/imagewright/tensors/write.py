@@ -15,13 +15,11 @@ from tqdm import tqdm
 
 from imagewright.config.tensors import TensorsSection
 from imagewright.files import read_json, sha256, write_json
-from imagewright.imaging import load_image, load_mask_values, resize_mask
+from imagewright.imaging import IGNORED, load_image, load_mask_values, resize_mask
 from imagewright.index.readers import Reader, open_reader
 from imagewright.tensors.verify import verify_tensors
 
 SPLITS = ("train", "val", "test")
-IGNORED = 255
-"""The target of a pixel or image that counts neither in the loss nor in a metric."""
 
 
 @dataclass(frozen=True)
@@ -146,21 +144,22 @@ def _write_shard(encoder: Encoder, rows: pd.DataFrame, start: int, images: Path,
     stored_targets = open_memmap(targets, "r+")
     channels = stored_images.shape[-1]
     total, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
-    counts = np.zeros(256, np.int64)
+    bins = max(len(encoder.classes), IGNORED + 1)
+    counts = np.zeros(bins, np.int64)
     for position, row in enumerate(rows.itertuples(), start):
         image, target = encoder.image(row), encoder.target(row)
         stored_images[position], stored_targets[position] = image, target
         flat = image.reshape(-1, channels).astype(np.int64)
         total += flat.sum(axis=0)
         squares += (flat**2).sum(axis=0)
-        counts += np.bincount(np.ravel(target), minlength=256)
+        counts += np.bincount(np.ravel(target), minlength=bins)
     stored_images.flush()
     stored_targets.flush()
     return ShardSums(len(rows) * int(np.prod(stored_images.shape[1:3])), total, squares, counts)
 
 
 def _class_counts(sums: list[ShardSums], classes: tuple[str, ...]) -> dict[str, int]:
-    counts = sum((part.targets for part in sums), np.zeros(256, np.int64))
+    counts = np.sum([part.targets for part in sums], axis=0)
     return {name: int(counts[position]) for position, name in enumerate(classes)}
 
 

@@ -8,8 +8,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from imagewright.config.train import AugmentConfig
-
-IGNORED = 255
+from imagewright.tensors.dataset import IGNORE_INDEX
 
 
 class Augmentation:
@@ -17,7 +16,7 @@ class Augmentation:
 
     Args:
         config: strengths; zero leaves a transform out.
-        background: value of the pixels where a picture was moved away; masks get 255 there and do not count.
+        background: value of the pixels where a picture was moved away; masks get `IGNORE_INDEX` there.
     """
 
     def __init__(self, config: AugmentConfig, background: int) -> None:
@@ -33,7 +32,7 @@ class Augmentation:
                     translate=(config.translate, config.translate),
                     scale=(1 - config.scale, 1 + config.scale),
                     interpolation=v2.InterpolationMode.BILINEAR,
-                    fill={tv_tensors.Image: background, tv_tensors.Mask: IGNORED},
+                    fill={tv_tensors.Image: background, tv_tensors.Mask: IGNORE_INDEX},
                 )
             )
         if config.brightness or config.contrast:

@@ -16,10 +16,8 @@ from imagewright.errors import ModelError
 from imagewright.metrics.counts import BINS, Counts
 from imagewright.metrics.scores import scores
 from imagewright.models.network import Network
-from imagewright.tensors.dataset import Batch
+from imagewright.tensors.dataset import IGNORE_INDEX, Batch
 from imagewright.train.schedule import build_schedule
-
-IGNORED = 255
 
 
 class TrialModule(LightningModule):
@@ -48,7 +46,7 @@ class TrialModule(LightningModule):
         self.task = task
         self.classes = list(classes)
         self.ignore = list(ignore)
-        self.confusion = MulticlassConfusionMatrix(len(classes), ignore_index=IGNORED)
+        self.confusion = MulticlassConfusionMatrix(len(classes), ignore_index=IGNORE_INDEX)
         self.train_loss = MeanMetric()
         self.val_loss = MeanMetric()
 

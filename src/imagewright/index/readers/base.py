@@ -11,7 +11,7 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-IGNORED = {"thumbs.db", "desktop.ini"}
+IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class Reader(Protocol):
 
 
 def natural(text: str) -> list[tuple[int, str]]:
-    """A sort key under which 9 stands before 10, as people sort."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
+    """A sort key under which 9 stands before 10, as people sort; 01 and 1 have an order too, whatever the disk's."""
+    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
+    return [*parts, (-2, text)]
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -69,6 +70,10 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder in natural order, without hidden ones."""
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    """The folders in a folder in natural order, without hidden ones and those that file managers leave behind."""
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and path.name.lower() not in IGNORED and not path.name.startswith(".")
+    ]
     return sorted(found, key=lambda path: natural(path.name))

@@ -13,7 +13,11 @@ class ClassFolderReader:
         self.raw = raw
 
     def samples(self) -> list[Sample]:
-        """Every file in a class folder."""
+        """Every file in a class folder.
+
+        Raises:
+            DataError: there are no folders, or something else stands beside split folders.
+        """
         top = subfolders(self.raw)
         if not top:
             raise DataError(f"{self.raw}: there are no class folders", "put each class's images in a folder of its own")
@@ -25,6 +29,10 @@ class ClassFolderReader:
                 for class_folder in subfolders(folder)
                 for sample in self._of_class(class_folder, split_of[folder])
             ]
+        if len(set(split_of.values())) > 2:
+            # Two splits and something else: else `train` and `test` would become classes.
+            other = next(folder.name for folder, split in split_of.items() if not split)
+            raise DataError(f"{self.raw}: {other!r} stands beside split folders", "move it into them, or out of there")
         return [sample for folder in top for sample in self._of_class(folder, None)]
 
     def read(self, path: str) -> bytes:
