@@ -1,0 +1,245 @@
+"""Stored tensors: what a model is trained on is what lies in the files, and whoever bends it is stopped."""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from imagewright.config.data import DataConfig
+from imagewright.config.tensors import TensorsConfig, TensorsSection
+from imagewright.errors import EvidenceError
+from imagewright.files import read_json, sha256
+from imagewright.index.build import build_index
+from imagewright.index.readers import open_reader
+from imagewright.tensors.dataset import IGNORE_INDEX, TensorSplit, read_meta
+from imagewright.tensors.verify import verify_tensors
+from imagewright.tensors.write import Encoder, write_tensors
+
+SIDE = 16
+VALUES = {"background": 0, "cell": 100, "dirt": 30}
+
+
+def noise(*shape: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path: Path, array: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+class Stored:
+    """A small data set, indexed and stored."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], form: dict[str, Any], workers: int = 1) -> None:
+        self.raw, self.index, self.out = folder / "raw", folder / "index", folder / f"tensors-{workers}"
+        data = DataConfig.model_validate({"source": {"kind": "folder"}} | config)
+        self.section = TensorsSection(
+            task=data.task,
+            layout=data.layout,
+            classes=data.classes,
+            ignore=data.ignore,
+            max_pixels=data.max_pixels,
+            tensors=TensorsConfig.model_validate({"height": SIDE, "width": SIDE, "colour": "gray", "shard": 7} | form),
+        )
+        if not self.index.exists():
+            self.index.mkdir()
+            build_index(data.index_section, self.raw, self.index, folder / "evidence", workers)
+        self.out.mkdir()
+        write_tensors(self.section, self.raw, self.index, self.out, workers)
+        self.rows = pd.read_parquet(self.index / "index.parquet")
+        self.meta = read_meta(self.out)
+        self.encoder = Encoder(open_reader(self.section.layout, self.raw), self.section, tuple(self.meta["classes"]))
+
+    def arrays(self, split: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        images, targets = (np.load(self.out / f"{split}.{kind}.npy") for kind in ("images", "targets"))
+        return images, targets
+
+    def spoilable(self, folder: Path) -> "Stored":
+        """The same with arrays and rows of its own."""
+        other = copy.copy(self)
+        other.out, other.rows = shutil.copytree(self.out, folder / "tensors"), self.rows.copy()
+        return other
+
+    def verify(self) -> None:
+        verify_tensors(self.encoder, self.rows, self.out)
+
+
+def classes(folder: Path, colour: str = "gray", workers: int = 1) -> Stored:
+    if not (folder / "raw").exists():
+        for label in ("cat", "dog"):
+            for number in range(20):
+                shape = (SIDE, SIDE) if colour == "gray" else (SIDE, SIDE, 3)
+                save(
+                    folder / f"raw/{label}/{number}.png",
+                    noise(*shape, seed=1000 * len(label) + 100 * (label == "dog") + number),
+                )
+    config = {"task": "classification", "layout": {"kind": "class_folders"}}
+    return Stored(folder, config, {"colour": colour}, workers)
+
+
+def masks(folder: Path, ignore: tuple[str, ...] = (), **form: Any) -> Stored:
+    for number in range(20):
+        save(folder / f"raw/images/{number}.png", noise(SIDE, SIDE, seed=number))
+        mask = np.random.default_rng(number).choice(np.array(list(VALUES.values()), np.uint8), (SIDE, SIDE))
+        save(folder / f"raw/masks/{number}.png", mask)
+    config = {
+        "task": "segmentation",
+        "layout": {"kind": "image_mask_pairs"},
+        "classes": VALUES,
+        "ignore": list(ignore),
+    }
+    return Stored(folder, config, form)
+
+
+@pytest.fixture(scope="module")
+def cats_and_dogs(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    return classes(tmp_path_factory.mktemp("classes"))
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    return masks(tmp_path_factory.mktemp("masks"))
+
+
+@pytest.mark.parametrize("colour", ["gray", "rgb"])
+def test_pictures_and_labels_in_the_order_of_the_index(tmp_path: Path, colour: str) -> None:
+    stored = classes(tmp_path, colour)
+    for split, part in stored.rows.groupby("split"):
+        images, targets = stored.arrays(str(split))
+        assert images.dtype == np.uint8 and targets.dtype == np.int64 and len(images) == len(part)
+        for image, target, path in zip(images, targets, part["path"], strict=True):
+            pixels = np.asarray(Image.open(stored.raw / path)).reshape(SIDE, SIDE, -1)
+            assert np.array_equal(image, pixels)
+            assert stored.meta["classes"][target] == path.split("/")[0]
+
+
+def test_mean_and_deviation_are_those_of_train(tmp_path: Path) -> None:
+    # Of all three splits, they would carry something of test into training.
+    stored = classes(tmp_path, "rgb")
+    train = stored.arrays("train")[0] / 255
+    assert stored.meta["mean"] == pytest.approx(train.mean(axis=(0, 1, 2)), abs=1e-9)
+    assert stored.meta["std"] == pytest.approx(train.std(axis=(0, 1, 2)), abs=1e-9)
+
+
+def test_the_record_counts_what_is_stored(cells: Stored) -> None:
+    stored = cells
+    for split, facts in stored.meta["splits"].items():
+        images, targets = stored.arrays(split)
+        assert facts["images"] == len(images)
+        assert facts["targets"] == {name: int((targets == n).sum()) for n, name in enumerate(VALUES)}
+
+
+def test_bytes_do_not_depend_on_workers_or_shards(tmp_path: Path) -> None:
+    one, two = classes(tmp_path), classes(tmp_path, workers=2)
+    files = {path.name for path in one.out.iterdir()}
+    assert len(files) == 7
+    assert {name: sha256(one.out / name) for name in files} == {name: sha256(two.out / name) for name in files}
+
+
+def test_masks_hold_the_position_of_their_class(cells: Stored) -> None:
+    stored = cells
+    for split, part in stored.rows.groupby("split"):
+        targets = stored.arrays(str(split))[1]
+        assert targets.dtype == np.uint8
+        for target, path in zip(targets, part["mask"], strict=True):
+            values = np.asarray(Image.open(stored.raw / path))
+            for position, value in enumerate(VALUES.values()):
+                assert np.array_equal(target == position, values == value)
+
+
+def test_ignored_classes_and_borders_are_255(tmp_path: Path) -> None:
+    stored = masks(tmp_path, ignore=("dirt",), width=32, fit="pad")
+    for split, part in stored.rows.groupby("split"):
+        images, targets = stored.arrays(str(split))
+        assert images.shape[1:] == (SIDE, 32, 1)
+        assert (targets[:, :, :8] == 255).all() and (targets[:, :, 24:] == 255).all()
+        for target, path in zip(targets, part["mask"], strict=True):
+            assert np.array_equal(target[:, 8:24] == 255, np.asarray(Image.open(stored.raw / path)) == VALUES["dirt"])
+
+
+def change(path: Path, edit: Callable[[NDArray[Any]], None]) -> None:
+    array = np.load(path)
+    edit(array)
+    np.save(path, array)
+
+
+def flip(images: NDArray[Any]) -> None:
+    images[0] = images[0, :, ::-1].copy()
+
+
+def swap(rows: NDArray[Any]) -> None:
+    rows[[0, 1]] = rows[[1, 0]]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("edit", [flip, swap])
+def test_a_picture_that_was_bent_or_moved_is_noticed(
+    tmp_path: Path, cats_and_dogs: Stored, split: str, edit: Callable[[NDArray[Any]], None]
+) -> None:
+    # Augmentation in stored tensors: validation and test would be scored on pictures that nobody took.
+    stored = cats_and_dogs.spoilable(tmp_path)
+    stored.verify()
+    change(stored.out / f"{split}.images.npy", edit)
+    with pytest.raises(EvidenceError, match=f"split {split}: what is stored for .*png is not what its file decodes to"):
+        stored.verify()
+
+
+def test_a_label_that_was_changed_is_noticed(tmp_path: Path, cats_and_dogs: Stored) -> None:
+    stored = cats_and_dogs.spoilable(tmp_path)
+    change(stored.out / "test.targets.npy", lambda targets: np.subtract(1, targets, out=targets))
+    with pytest.raises(EvidenceError, match="split test: the target stored for"):
+        stored.verify()
+
+
+def test_a_class_that_the_file_does_not_hold_is_noticed(tmp_path: Path, cells: Stored) -> None:
+    stored = cells.spoilable(tmp_path)
+    counted = json.loads(stored.rows["mask_counts"][0])
+    stored.rows.loc[0, "mask_counts"] = json.dumps([counted[0], 0, counted[2]])
+    with pytest.raises(
+        EvidenceError, match=f"the stored mask of {stored.rows['mask'][0]} holds cell, its file does not"
+    ):
+        stored.verify()
+
+
+def test_a_batch_is_in_the_order_asked_for(cats_and_dogs: Stored) -> None:
+    stored = cats_and_dogs
+    split = TensorSplit(stored.out, "train")
+    images, targets = stored.arrays("train")
+    batch, labels = split[[5, 0, 3]]
+    assert batch.dtype == torch.uint8 and labels.dtype == torch.int64
+    assert np.array_equal(batch.numpy(), images[[5, 0, 3]]) and labels.tolist() == targets[[5, 0, 3]].tolist()
+    assert split[2][0].shape == (1, SIDE, SIDE, 1)
+    assert len(split) == len(images)
+    # The file itself, not a copy in memory: a data set may be larger than that.
+    assert isinstance(split.images, np.memmap)
+
+
+def test_a_batch_can_be_changed_without_changing_the_file(tmp_path: Path, cats_and_dogs: Stored) -> None:
+    stored = cats_and_dogs.spoilable(tmp_path)
+    split = TensorSplit(stored.out, "train", lambda images, targets: (images.zero_(), targets))
+    assert not split[[0, 1]][0].any()
+    assert np.array_equal(split.images, stored.arrays("train")[0])
+
+
+def test_the_hash_tells_the_splits_apart(cats_and_dogs: Stored) -> None:
+    stored = cats_and_dogs
+    for name, facts in read_json(stored.out / "meta.json")["splits"].items():
+        assert TensorSplit(stored.out, name).sha256 == facts["sha256"]
+    assert len({facts["sha256"] for facts in stored.meta["splits"].values()}) == 3
+
+
+def test_ignored_pixels_are_no_class_in_a_batch(tmp_path: Path) -> None:
+    stored = masks(tmp_path, ignore=("dirt",))
+    target = TensorSplit(stored.out, "test")[[0]][1][0].numpy()
+    assert np.array_equal(target == IGNORE_INDEX, stored.arrays("test")[1][0] == 255)
+    assert set(np.unique(target)) == {IGNORE_INDEX, 0, 1}
