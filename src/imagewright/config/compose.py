@@ -152,11 +152,11 @@ def _refuse_shared_overrides(file: Path, overrides: Sequence[str]) -> None:
     written = load_yaml(file)
     for group in SHARED:
         values = written.get(group, {})
-        keys = [f"{group}.{key}" for key in values] if isinstance(values, dict) else [group]
-        keys += [override for override in overrides if override.lstrip("+~").startswith(f"{group}.")]
-        if keys:
+        found = [f"{file}: {group}.{key}" for key in values] if isinstance(values, dict) else [f"{file}: {group}"]
+        found += [f"override {override}" for override in overrides if override.lstrip("+~").startswith(f"{group}.")]
+        if found:
             raise ConfigError(
-                f"{file}: {keys[0]} may not be set by an experiment, since experiments share {group}",
+                f"{found[0]} may not be set by an experiment, since experiments share {group}",
                 f"write a file of its own in config/{group}/ and choose it: `- override /{group}: <name>`",
             )
 
