@@ -1,5 +1,6 @@
 """Killed at any time, the workflow completes afterwards, and no file is ever half of one."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -35,19 +37,22 @@ def start(project: Project, target: str) -> "subprocess.Popen[bytes]":
     )  # fmt: skip
 
 
-def wait_for(what: Callable[[], object]) -> None:
+def wait_for(what: Callable[[], Any]) -> Any:
     end = time.monotonic() + PATIENCE_S
-    while not what():
+    while not (found := what()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+    return found
 
 
 def stage_process(snakemake: "subprocess.Popen[bytes]", stage: str) -> psutil.Process | None:
     """The Python process of a stage among Snakemake's descendants."""
-    for process in psutil.Process(snakemake.pid).children(recursive=True):
-        command = process.cmdline()
-        if len(command) > 1 and command[1] == SCRIPTS[stage]:
-            return process
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(snakemake.pid).children(recursive=True):
+            # A process that ended in the meantime is no match; the next look sees those that are there.
+            command = process.cmdline()
+            if len(command) > 1 and command[1] == SCRIPTS[stage]:
+                return process
     return None
 
 
@@ -70,10 +75,7 @@ def test_a_stage_is_killed(project: Project, stage: str) -> None:
     file.write_text(file.read_text() + "\nCHANGED = True\n")
     running = start(project, f"{stage}_all")
     try:
-        wait_for(lambda: stage_process(running, stage))
-        process = stage_process(running, stage)
-        assert process is not None
-        process.kill()
+        wait_for(lambda: stage_process(running, stage)).kill()
         assert running.wait(PATIENCE_S) != 0
     finally:
         if running.poll() is None:
