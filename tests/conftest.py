@@ -17,7 +17,18 @@ from PIL import Image
 from imagewright.files import read_json
 
 CHECKOUT = Path(__file__).parents[1]
-COPIED = ("Snakefile", "workflow", "profiles", "scripts", "src", "config", "envs", "requirements.lock", "dvc.yaml")
+COPIED = (
+    "Snakefile",
+    "workflow",
+    "profiles",
+    "scripts",
+    "src",
+    "config",
+    "envs",
+    "requirements.lock",
+    "dvc.yaml",
+    ".dvcignore",
+)
 TIMEOUT_S = 300
 
 LENIENT = {"onnx": {"max_flips": 0.1}, "int8": {"max_flips": 0.5, "max_metric_drop": 0.5}}

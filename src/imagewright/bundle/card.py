@@ -61,7 +61,9 @@ def write_card(
 
 def _data_lines(index: dict[str, Any]) -> list[str]:
     lines = ["| split | images | groups |", "|---|---:|---:|"]
-    lines += [f"| {name} | {part['images']} | {part['groups']} |" for name, part in index["splits"].items()]
+    for name in ("train", "val", "test"):
+        part = index["splits"][name]
+        lines.append(f"| {name} | {part['images']} | {part['groups']} |")
     left_out = {reason: len(files) for reason, files in index["left_out"].items() if files}
     if left_out:
         lines += ["", "Left out: " + ", ".join(f"{count} ({reason})" for reason, count in left_out.items()) + "."]
