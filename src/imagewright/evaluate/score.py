@@ -13,7 +13,7 @@ from imagewright.errors import EvidenceError
 from imagewright.evaluate import pictures
 from imagewright.files import read_json, write_json
 from imagewright.metrics.counts import Counts, count_samples
-from imagewright.metrics.scores import constant_prediction, f1_by_class, scores
+from imagewright.metrics.scores import SUMMARY, constant_prediction, f1_by_class, scores
 from imagewright.models.network import load_predictor
 from imagewright.models.predict import predict_batches
 from imagewright.statistics.bootstrap import score_with_intervals
@@ -82,8 +82,8 @@ def baseline(counts: Counts, meta: dict[str, Any]) -> dict[str, Any]:
     confusion = constant_prediction(counts.total().confusion, position)
     constant = Counts(confusion, counts.total().calibration, counts.total().top5)
     computed = scores(constant, meta["task"], classes, meta["ignore"])
-    names = ("accuracy", "macro_f1") if meta["task"] == "classification" else ("accuracy", "dice", "miou")
-    return {"class": classes[position], **{name: round(float(computed[name][0]), 6) for name in names}}
+    values = {name: round(float(computed[name][0]), 6) for name in SUMMARY[meta["task"]]}
+    return {"class": classes[position], **values}
 
 
 def _predict(
@@ -96,14 +96,15 @@ def _predict(
         images with the most wrong pixels (segmentation), by position.
     """
     kept, counts = [], []
+    wrong: dict[int, float] = {}
     masks: dict[int, NDArray[np.uint8]] = {}
     for part, output in predict_batches(predictor, test.images, config.batch_size, "evaluate"):
         counts.append(count_samples(output, test.targets[part]))
         if task == "classification":
             kept.append(output)
             continue
-        masks |= {part.start + offset: mask for offset, mask in enumerate(output.argmax(axis=-1).astype(np.uint8))}
-        wrong = _wrong(Counts.concatenate(counts).confusion)
+        wrong |= dict(enumerate(_wrong(counts[-1].confusion).tolist(), part.start))
+        masks |= dict(enumerate(output.argmax(axis=-1).astype(np.uint8), part.start))
         masks = {position: masks[position] for position in sorted(masks, key=lambda p: -wrong[p])[: config.pictures]}
     return np.concatenate(kept) if kept else np.empty((0, 0), np.float32), Counts.concatenate(counts), masks
 

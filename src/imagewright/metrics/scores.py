@@ -14,6 +14,8 @@ from imagewright.metrics.counts import TOP, Counts
 Values = NDArray[np.float64]
 PRIMARY = {"classification": "accuracy", "segmentation": "dice"}
 """The metric that the gate and the report speak of first."""
+SUMMARY = {"classification": ("accuracy", "macro_f1"), "segmentation": ("accuracy", "dice", "miou")}
+"""The metrics of a whole split that make sense for every epoch and for the baseline."""
 
 
 def scores(counts: Counts, task: str, classes: Sequence[str], ignore: Sequence[str] = ()) -> dict[str, Values]:

@@ -14,7 +14,7 @@ from imagewright.config.names import nearest
 from imagewright.config.train import OptimizerConfig
 from imagewright.errors import ModelError
 from imagewright.metrics.counts import BINS, Counts
-from imagewright.metrics.scores import scores
+from imagewright.metrics.scores import SUMMARY, scores
 from imagewright.models.network import Network
 from imagewright.tensors.dataset import IGNORE_INDEX, Batch
 from imagewright.train.schedule import build_schedule
@@ -82,9 +82,8 @@ class TrialModule(LightningModule):
     def _validation_scores(self) -> dict[str, float]:
         confusion = self.confusion.compute().cpu().numpy().astype("float64")[None]
         counts = Counts(confusion, torch.zeros(1, BINS, 3).numpy(), torch.zeros(1).numpy())
-        names = ("accuracy", "macro_f1") if self.task == "classification" else ("accuracy", "dice", "miou")
         computed = scores(counts, self.task, self.classes, self.ignore)
-        return {name: float(computed[name][0]) for name in names}
+        return {name: float(computed[name][0]) for name in SUMMARY[self.task]}
 
     def configure_optimizers(self) -> Any:
         """The optimizer from timm by name, with the schedule stepped after every batch.
