@@ -12,10 +12,6 @@ from imagewright.index import checks
 from imagewright.index.readers import Sample
 
 
-def labelled(*labels: str) -> list[Sample]:
-    return [Sample(id=str(number), path=f"{number}.png", label=label) for number, label in enumerate(labels)]
-
-
 def section(task: str = "classification", **values: Any) -> IndexSection:
     layout, classes = {
         "classification": ("class_folders", None),
@@ -31,20 +27,12 @@ def splits_of(**rows: str) -> pd.DataFrame:
     return pd.DataFrame(parts, columns=["split", "group", "pixels"]).assign(path=list(rows))
 
 
-def test_classes_as_declared_or_as_found() -> None:
-    samples = labelled("9", "10", "9")
-    assert checks.resolve_classes(samples, None) == ["9", "10"]
-    assert checks.resolve_classes(samples, ["10", "9", "8"]) == ["10", "9", "8"]
-
-
-def test_a_label_that_was_not_declared() -> None:
-    with pytest.raises(DataError, match=r"'catt' is no declared class\n  did you mean 'cat'\?"):
-        checks.resolve_classes(labelled("cat", "dog", "catt"), ["cat", "dog"])
-
-
-def test_a_single_class() -> None:
-    with pytest.raises(DataError, match=r"only 1 class was found: \['cat'\]"):
-        checks.resolve_classes(labelled("cat", "cat"), None)
+@pytest.mark.parametrize(("task", "what"), [("classification", "label"), ("segmentation", "mask")])
+def test_a_layout_that_does_not_fit_the_task(task: str, what: str) -> None:
+    # Masks in class folders: without this, the first person to notice would be the one who reads a traceback.
+    checks.check_task([Sample("1", "1.png", label="cat", mask="m.png")], task)
+    with pytest.raises(DataError, match=f"2.png: the layout gives it no {what}, which {task} needs"):
+        checks.check_task([Sample("1", "1.png", label="cat", mask="m.png"), Sample("2", "2.png")], task)
 
 
 def test_unreadable_images_up_to_the_limit(tmp_path: Path) -> None:
@@ -62,10 +50,28 @@ def test_unreadable_images_up_to_the_limit(tmp_path: Path) -> None:
 
 def test_undeclared_mask_values(tmp_path: Path) -> None:
     rows = pd.DataFrame({"path": ["1.png", "2.png"], "mask": ["m1.png", "m2.png"], "undeclared": ["", "[127, 255]"]})
-    checks.check_mask_values(rows[:1], {"cell": 1}, tmp_path)
+    checks.check_mask_values(rows[:1], {"cell": [1]}, tmp_path)
     with pytest.raises(DataError, match=r"1 masks hold undeclared values; first: m2.png holds \[127, 255\], declared"):
-        checks.check_mask_values(rows, {"cell": 1}, tmp_path)
+        checks.check_mask_values(rows, {"cell": [1]}, tmp_path)
     assert (tmp_path / "undeclared-mask-values.csv").read_text().splitlines()[1:] == ['2.png,m2.png,"[127, 255]"']
+
+
+def test_masks_that_are_nearly_all_ignored_are_left_out() -> None:
+    values = {"classes": {"outside": 0, "cell": 1}, "ignore": ["outside"]}
+    rows = pd.DataFrame({"path": ["a", "b", "c"], "mask_counts": ["[90, 10]", "[100, 0]", "[99, 1]"]})
+    kept, left = checks.leave_out_ignored(rows, ["outside", "cell"], section("segmentation", **values))
+    assert (kept["path"].tolist(), left["path"].tolist()) == (["a", "c"], ["b"])
+    assert left["reason"].tolist() == ["100.0% of its mask is ignored, more than data.max_ignored"]
+    kept, _ = checks.leave_out_ignored(rows, ["outside", "cell"], section("segmentation", max_ignored=0.5, **values))
+    assert kept.empty
+    kept, left = checks.leave_out_ignored(rows, ["outside", "cell"], section("segmentation", max_ignored=1, **values))
+    assert len(kept) == 3 and left.empty
+
+
+def test_nothing_is_ignored_where_no_class_is() -> None:
+    rows = pd.DataFrame({"path": ["a"], "mask_counts": ["[100, 0]"]})
+    kept, left = checks.leave_out_ignored(rows, ["background", "cell"], section("segmentation", max_ignored=0))
+    assert len(kept) == 1 and left.empty
 
 
 def test_too_few_images_of_a_class() -> None:

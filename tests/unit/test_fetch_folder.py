@@ -1,13 +1,24 @@
 """A folder that a person has filled is shown, never copied and never changed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imagewright.config.data import FetchSection, FolderSource
 from imagewright.errors import SourceError
 from imagewright.fetch import fetch
-from imagewright.fetch.folder import link_folder
+from imagewright.fetch.folder import link_folder as link
+
+FACES = {
+    "dataset": "FER2013",
+    "page": "https://example.org/faces",
+    "files": ["fer2013.csv", "train/<class>/*.jpg"],
+}
+
+
+def link_folder(path: str | None, raw: Path, **facts: Any) -> None:
+    link(FolderSource(kind="folder", path=path, **facts), raw)
 
 
 @pytest.fixture
@@ -70,7 +81,7 @@ def test_what_lies_in_the_way_is_kept(mine: Path, raw: Path) -> None:
 
 @pytest.mark.parametrize("path", [None, "/nowhere/at/all"])
 def test_no_folder(raw: Path, path: str | None) -> None:
-    with pytest.raises(SourceError, match=r"there is no such folder\n  put the raw images of 'pets' there"):
+    with pytest.raises(SourceError, match=r"there is no such folder\n  put the raw images of 'pets' in .*"):
         link_folder(path, raw)
     assert not raw.is_symlink()
 
@@ -81,3 +92,29 @@ def test_an_empty_folder_has_no_manifest(mine: Path, raw: Path) -> None:
     with pytest.raises(SourceError, match="there are no files"):
         fetch(section, raw, raw.with_suffix(".json"))
     assert not raw.with_suffix(".json").exists()
+
+
+def test_a_missing_public_data_set_is_named(raw: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        link_folder(None, raw, **FACES)
+    problem, remedy = str(caught.value).splitlines()
+    assert problem == f"{raw}: there is no such folder; FER2013 belongs there (https://example.org/faces)"
+    assert "put its folder (fer2013.csv, or train/<class>/*.jpg) in" in remedy and f"ln -s <its folder> {raw}" in remedy
+
+
+def test_an_empty_place_for_a_public_data_set(raw: Path) -> None:
+    raw.mkdir(parents=True)
+    source = FolderSource.model_validate({"kind": "folder"} | FACES)
+    with pytest.raises(SourceError, match=r"there are no files; FER2013 belongs there .*\n.*ln -s"):
+        fetch(FetchSection(source=source), raw, raw.with_suffix(".json"))
+
+
+def test_a_link_that_a_person_made(mine: Path, raw: Path) -> None:
+    raw.parent.mkdir(parents=True)
+    raw.symlink_to(mine)
+    source = FolderSource.model_validate({"kind": "folder"} | FACES)
+    fetch(FetchSection(source=source), raw, raw.with_suffix(".json"))
+    assert '"1.png"' in raw.with_suffix(".json").read_text()
+    mine.rename(mine.with_name("gone"))
+    with pytest.raises(SourceError, match="the link points nowhere; FER2013"):
+        link_folder(None, raw, **FACES)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagewright.config.data import ClassFolders, ImageMaskPairs
+from imagewright.config.layout import ClassFolders, ImageMaskPairs
 from imagewright.index.inspect import inspect_samples
 from imagewright.index.readers import open_reader
 
@@ -31,7 +31,7 @@ def look(raw: Path, max_pixels: int = 10_000, workers: int = 1) -> pd.DataFrame:
     return inspect_samples(reader, reader.samples(), None, max_pixels, workers).set_index("path")
 
 
-def look_at_masks(raw: Path, values: dict[str, int]) -> pd.DataFrame:
+def look_at_masks(raw: Path, values: list[list[int]]) -> pd.DataFrame:
     reader = open_reader(ImageMaskPairs(kind="image_mask_pairs"), raw)
     return inspect_samples(reader, reader.samples(), values, 10_000, 1).set_index("id")
 
@@ -98,28 +98,35 @@ def test_order_and_content_do_not_depend_on_the_workers(tmp_path: Path) -> None:
 
 
 def test_the_pixels_of_each_class(tmp_path: Path) -> None:
-    values = {"background": 0, "cell": 7, "border": 300}
+    values = [[0], [7], [300]]
     mask = np.random.default_rng(0).choice(np.array([0, 7, 300], np.uint16), (10, 12))
     save(tmp_path / "images/1.png", noise(10, 12))
     content = save(tmp_path / "masks/1.png", mask)
     row = look_at_masks(tmp_path, values).loc["1"]
-    expected = [sum(value == wanted for value in mask.ravel().tolist()) for wanted in values.values()]
+    expected = [sum(value == wanted for value in mask.ravel().tolist()) for [wanted] in values]
     assert json.loads(str(row["mask_counts"])) == expected and sum(expected) == 120
     assert row["mask_sha256"] == hashlib.sha256(content).hexdigest()
     assert (row["undeclared"], row["problem"]) == ("", "")
 
 
+def test_a_class_of_several_values(tmp_path: Path) -> None:
+    save(tmp_path / "images/1.png", noise(4, 4))
+    save(tmp_path / "masks/1.png", np.array([[0, 3, 10, 11]] * 4, np.uint8))
+    row = look_at_masks(tmp_path, [[0], [3, 10, 11], [4]]).loc["1"]
+    assert (json.loads(str(row["mask_counts"])), row["undeclared"]) == ([4, 12, 0], "")
+
+
 def test_undeclared_mask_values_are_named(tmp_path: Path) -> None:
     save(tmp_path / "images/1.png", noise(4, 4))
     save(tmp_path / "masks/1.png", np.array([[0, 1, 2, 255]] * 4, np.uint8))
-    row = look_at_masks(tmp_path, {"background": 0, "cell": 1}).loc["1"]
+    row = look_at_masks(tmp_path, [[0], [1]]).loc["1"]
     assert json.loads(str(row["undeclared"])) == [2, 255]
 
 
 def test_a_mask_of_another_size(tmp_path: Path) -> None:
     save(tmp_path / "images/1.png", noise(4, 6))
     save(tmp_path / "masks/1.png", np.zeros((6, 4), np.uint8))
-    problem = look_at_masks(tmp_path, {"background": 0, "cell": 1}).loc["1"]["problem"]
+    problem = look_at_masks(tmp_path, [[0], [1]]).loc["1"]["problem"]
     assert problem == "mask masks/1.png: 4x6 pixels, but its image is 6x4"
 
 
@@ -130,5 +137,5 @@ def test_a_mask_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) 
     save(tmp_path / "images/1.png", noise(4, 6))
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks/1.png").write_bytes(content)
-    problem = look_at_masks(tmp_path, {"background": 0, "cell": 1}).loc["1"]["problem"]
+    problem = look_at_masks(tmp_path, [[0], [1]]).loc["1"]["problem"]
     assert problem.startswith("mask masks/1.png: ") and words in problem

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imagewright.config.data import ClassFolders, ImageMaskPairs
+from imagewright.config.layout import ClassFolders, ImageMaskPairs
 from imagewright.errors import DataError
 from imagewright.index.readers import Reader, Sample, open_reader
 from imagewright.index.readers.base import files_below, natural
@@ -135,9 +135,22 @@ def test_pairs_in_split_folders(tmp_path: Path) -> None:
     }
 
 
+def test_pairs_below_split_folders(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"{split}/{kind}/1.png" for split in ("train", "valid") for kind in ("images", "masks")))
+    assert pairs(tmp_path).samples() == [
+        Sample(id="train/1", path="train/images/1.png", mask="train/masks/1.png", split="train"),
+        Sample(id="valid/1", path="valid/images/1.png", mask="valid/masks/1.png", split="val"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
+        (["train/images/1.png", "val/images/2.png", "val/masks/2.png"], "train/masks: there is no such folder"),
+        (
+            ["train/images/1.png", "train/masks/1.png", "images/1.png", "masks/1.png"],
+            "there are both images/ and train/",
+        ),
         (["images/1.png", "images/2.png", "masks/1.png"], "1 names stand alone; '2' has an image but no mask"),
         (["images/1.png", "masks/1.png", "masks/2.png"], "1 names stand alone; '2' has a mask but no image"),
         (["images/1.png", "images/1.jpg", "masks/1.png"], "two files are called '1'"),

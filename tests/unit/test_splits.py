@@ -171,3 +171,19 @@ def test_what_cannot_be_cut_is_said(rows: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="the splits cannot be cut") as caught:
         cut_splits(rows, Split())
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_label_of_few_groups_is_in_every_split(seed: int) -> None:
+    # The rarest traffic signs were filmed seven times: fine folds miss some of them, and val would lack a class.
+    labels, groups = [], []
+    for label in range(43):
+        for track in range(7 if label % 3 else 50):
+            labels += [str(label)] * 5
+            groups += [f"{label}/{track}"] * 5
+    rows = table(labels, groups)
+    names = cut_splits(rows, Split(seed=seed))
+    assert rows.groupby(names)["label"].nunique().to_dict() == {"train": 43, "val": 43, "test": 43}
+    assert rows.groupby(rows["group"])["path"].size().max() == 5
+    for split, share in SHARES.items():
+        assert (names == split).mean() == pytest.approx(share, abs=0.05)

@@ -1,10 +1,11 @@
 """`config/tensors/`: the form in which images are stored, trained on and served."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from imagewright.config.data import Layout, Task
+from imagewright.config.data import DataConfig, Task
+from imagewright.config.layout import Layout
 from imagewright.config.section import Section
 
 
@@ -35,7 +36,21 @@ class TensorsSection(Section):
 
     task: Task
     layout: Layout
-    classes: list[str] | dict[str, int] | None
+    classes: list[str] | None
+    mask_values: list[list[int]] | None
     ignore: list[str]
     max_pixels: int
     tensors: TensorsConfig
+
+    @classmethod
+    def of(cls, data: DataConfig, tensors: TensorsConfig) -> Self:
+        """The section of a data config and a tensors config."""
+        return cls(
+            task=data.task,
+            layout=data.layout,
+            classes=data.class_names,
+            mask_values=data.mask_values,
+            ignore=data.ignore,
+            max_pixels=data.max_pixels,
+            tensors=tensors,
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 from imagewright.config.data import ArchiveSource, FetchSection, FolderSource, PackageSource
 from imagewright.errors import SourceError
 from imagewright.fetch.archive import fetch_archive
-from imagewright.fetch.folder import link_folder
+from imagewright.fetch.folder import link_folder, missing
 from imagewright.fetch.packages import write_package
 from imagewright.files import sha256, write_json
 
@@ -27,8 +27,10 @@ def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
     elif isinstance(source, ArchiveSource):
         fetch_archive(source, raw)
     elif isinstance(source, FolderSource):
-        link_folder(source.path, raw)
+        link_folder(source, raw)
     paths = sorted(path for path in raw.rglob("*") if path.is_file())
+    if not paths and isinstance(source, FolderSource):
+        raise missing(source, raw, f"{raw}: there are no files")
     if not paths:
         raise SourceError(f"{raw}: there are no files", "put the images there, or correct `source` in config/data/")
     files = {path.relative_to(raw).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}

@@ -9,6 +9,7 @@ from imagewright.config.data import IndexSection
 from imagewright.errors import DataError
 from imagewright.files import write_json
 from imagewright.index import checks
+from imagewright.index.classes import name_by_class, resolve_classes
 from imagewright.index.contact import write_contact_sheet
 from imagewright.index.inspect import inspect_samples
 from imagewright.index.readers import open_reader
@@ -33,21 +34,26 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     Raises:
         DataError: the data is not fit to train on; see `imagewright.index.checks`.
     """
-    values = section.classes if isinstance(section.classes, dict) else None
-    reader = open_reader(section.layout, raw)
+    values = section.mask_values
+    reader = open_reader(section.layout, raw, section.max_pixels)
     samples = reader.samples()
     if not samples:
         raise DataError(f"{raw}: there are no images where the layout says", "correct `layout` in config/data/")
-    classes = list(values) if values else checks.resolve_classes(samples, section.classes)  # type: ignore[arg-type]
+    checks.check_task(samples, section.task)
+    samples = name_by_class(samples, section.classes, section.names)
+    classes = resolve_classes(samples, section.classes, section.names)
 
     seen = inspect_samples(reader, samples, values, section.max_pixels, workers)
     checks.check_readable(seen, section.max_unreadable, evidence)
     rows = seen[seen["problem"] == ""].reset_index(drop=True)
     if values:
-        checks.check_mask_values(rows, values, evidence)
+        checks.check_mask_values(rows, dict(zip(classes, values, strict=True)), evidence)
+    rows, ignored = checks.leave_out_ignored(rows, classes, section)
     checks.check_enough(rows, classes, section)
 
     rows["group"] = assign_groups(rows, section.split)
+    # Given splits are judged as they came, before a missing one is cut from them.
+    checks.check_groups(rows, evidence)
     rows["split"] = cut_splits(rows, section.split)
     in_gap = rows[rows["split"].isna()]
     rows = rows[rows["split"].notna()]
@@ -60,11 +66,12 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     index.to_parquet(out / "index.parquet", index=False)
     left_out = {
         "unreadable": _listed(seen[seen["problem"] != ""], "problem"),
+        "ignored": _listed(ignored, "reason"),
         "gap": _listed(in_gap, None),
         "duplicate": _listed(copies, None),
     }
     write_json(out / "report.json", _report(section, classes, index, left_out))
-    write_contact_sheet(reader, index, classes, values, out / "contact.png")
+    write_contact_sheet(reader, index, classes, section, out / "contact.png")
 
 
 def _listed(rows: pd.DataFrame, reason: str | None) -> list[dict[str, str]]:
@@ -86,6 +93,7 @@ def _report(
     return {
         "task": section.task,
         "classes": classes,
+        "names": section.names,
         "ignore": section.ignore,
         "images": len(index),
         "splits": splits,
@@ -99,5 +107,5 @@ def _report(
             "width": [int(index["width"].min()), int(index["width"].max())],
             "height": [int(index["height"].min()), int(index["height"].max())],
         },
-        "mask_values": section.classes if isinstance(section.classes, dict) else None,
+        "mask_values": section.mask_values,
     }

@@ -1,32 +1,32 @@
 """What stops the run before anything is trained: each check names the file, the limit and the way out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from imagewright.config.data import IndexSection
-from imagewright.config.names import nearest
 from imagewright.errors import DataError
 from imagewright.index.readers import Sample
 
 SPLITS = ("train", "val", "test")
 
 
-def resolve_classes(samples: Sequence[Sample], declared: Sequence[str] | None) -> list[str]:
-    """The classes in the order of the model's outputs: as declared, else as the layout lists them.
+def check_task(samples: Sequence[Sample], task: str) -> None:
+    """Stop if the layout does not give every image what the task needs: a label, or a mask.
 
     Raises:
-        DataError: a label that was not declared, or fewer than two classes.
+        DataError: an image has none.
     """
-    found = list(dict.fromkeys(sample.label for sample in samples if sample.label is not None))
-    classes = list(declared or found)
-    if unknown := [label for label in found if label not in classes]:
-        raise DataError(f"{unknown[0]!r} is no declared class", nearest(unknown[0], classes))
-    if len(classes) < 2:
-        raise DataError(f"only {len(classes)} class was found: {classes}", "a model needs at least two")
-    return classes
+    what = "label" if task == "classification" else "mask"
+    for sample in samples:
+        if getattr(sample, what) is None:
+            raise DataError(
+                f"{sample.path}: the layout gives it no {what}, which {task} needs",
+                f"give every image a {what}, or correct task or layout.kind in config/data/",
+            )
 
 
 def check_readable(rows: pd.DataFrame, limit: float, evidence: Path) -> None:
@@ -42,7 +42,7 @@ def check_readable(rows: pd.DataFrame, limit: float, evidence: Path) -> None:
         )
 
 
-def check_mask_values(rows: pd.DataFrame, classes: dict[str, int], evidence: Path) -> None:
+def check_mask_values(rows: pd.DataFrame, classes: Mapping[str, Sequence[int]], evidence: Path) -> None:
     """Stop at a mask value that no class has."""
     bad = rows[rows["undeclared"] != ""]
     if len(bad):
@@ -50,9 +50,27 @@ def check_mask_values(rows: pd.DataFrame, classes: dict[str, int], evidence: Pat
         first = bad.iloc[0]
         shown = json.loads(first["undeclared"])[:5]
         raise DataError(
-            f"{len(bad)} masks hold undeclared values; first: {first['mask']} holds {shown}, declared are {classes}",
+            f"{len(bad)} masks hold undeclared values; first: {first['mask']} holds {shown}, "
+            f"declared are {dict(classes)}",
             f"declare them under `classes` in config/data/, or correct the masks (all are in {where})",
         )
+
+
+def leave_out_ignored(
+    rows: pd.DataFrame, classes: Sequence[str], section: IndexSection
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave out masks of which nearly all is ignored: there is next to nothing to learn or to judge in them.
+
+    Returns:
+        The rows that stay, numbered anew, and those that do not, with a `reason`.
+    """
+    if not section.ignore:
+        return rows, rows[:0].assign(reason="")
+    counts = np.array([json.loads(counts) for counts in rows["mask_counts"]]).reshape(len(rows), len(classes))
+    ignored = counts[:, [name in section.ignore for name in classes]].sum(axis=1) / counts.sum(axis=1)
+    empty = ignored > section.max_ignored
+    reasons = [f"{share:.1%} of its mask is ignored, more than data.max_ignored" for share in ignored[empty]]
+    return rows[~empty].reset_index(drop=True), rows[empty].assign(reason=reasons)
 
 
 def check_enough(rows: pd.DataFrame, classes: Sequence[str], section: IndexSection) -> None:
@@ -86,7 +104,8 @@ def check_groups(rows: pd.DataFrame, evidence: Path) -> None:
         both = ", ".join(sorted(named.loc[named["group"] == name, "split"].unique()))
         raise DataError(
             f"{len(torn)} groups are in more than one split; first: {name!r} is in {both}",
-            f"move each group to one split (all are in {where})",
+            f"move each group (patient, track) to one split, or say in data.split.group what belongs together "
+            f"(all are in {where})",
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -48,14 +48,14 @@ class Inspected:
 
 
 def inspect_samples(
-    reader: Reader, samples: Sequence[Sample], values: Mapping[str, int] | None, max_pixels: int, workers: int
+    reader: Reader, samples: Sequence[Sample], values: Sequence[Sequence[int]] | None, max_pixels: int, workers: int
 ) -> pd.DataFrame:
     """Inspect samples across processes, with a progress bar on a terminal.
 
     Args:
         reader: gives the bytes.
         samples: in order.
-        values: mask value of each class (segmentation).
+        values: the mask values of each class, in order (segmentation).
         max_pixels: refuse larger pictures.
         workers: processes.
 
@@ -70,7 +70,7 @@ def inspect_samples(
     return pd.DataFrame([asdict(sample) | asdict(seen) for sample, seen in zip(samples, found, strict=True)])
 
 
-def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, sample: Sample) -> Inspected:
+def _inspect(reader: Reader, values: Sequence[Sequence[int]] | None, max_pixels: int, sample: Sample) -> Inspected:
     try:
         content = reader.read(sample.path)
         pixels = load_pixels(content, max_pixels)
@@ -99,11 +99,11 @@ def _inspect(reader: Reader, values: Mapping[str, int] | None, max_pixels: int, 
         )
     there, counts = np.unique(mask, return_counts=True)
     count_of = dict(zip(there.tolist(), counts.tolist(), strict=True))
-    undeclared = sorted(set(count_of) - set(values.values()))
+    undeclared = sorted(set(count_of).difference(*values))
     return Inspected(
         **seen,
         mask_sha256=hashlib.sha256(content).hexdigest(),
-        mask_counts=json.dumps([count_of.get(value, 0) for value in values.values()]),
+        mask_counts=json.dumps([sum(count_of.get(value, 0) for value in of_class) for of_class in values]),
         undeclared=json.dumps(undeclared) if undeclared else "",
     )
 

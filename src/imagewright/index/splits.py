@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from imagewright.config.data import Split
@@ -55,6 +56,11 @@ def cut_splits(rows: pd.DataFrame, split: Split) -> pd.Series:
             # Shares are of the whole, also where something has been cut before.
             rest = given == "train"
             wanted = share * len(rows) / max(int(rest.sum()), 1)
+            if (groups := rows.loc[rest, "group"].unique()).size == 1:
+                raise DataError(
+                    f"the splits cannot be cut: all {int(rest.sum())} images left for {name} belong to {groups[0]!r}",
+                    "add images of others, or say in data.split.group what belongs together",
+                )
             chosen = _choose(rows[rest], min(wanted, 0.9), split.seed)
             given.loc[chosen] = name
     return _leave_gaps(rows, given, split.gap) if split.gap else given
@@ -69,18 +75,37 @@ def _choose(rows: pd.DataFrame, share: float, seed: int) -> pd.Index:
             cutter = StratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
             chosen = next(cutter.split(labels, labels))[1]
         else:
-            # Fine folds, of which as many are taken as come nearest to the share.
-            most = np.unique(labels, return_counts=True)[1].max()
-            folds = max(2, min(FOLDS, len(np.unique(groups)), int(most)))
-            cutter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-            parts = [part for _, part in cutter.split(labels, labels, groups)]
-            chosen = np.concatenate(parts[: max(1, round(share * folds))])
+            chosen = _choose_groups(labels, groups, share, seed)
     except ValueError as error:
         raise DataError(
             f"the splits cannot be cut ({first_line(error)})",
             "add images or groups, or change split.val and split.test",
         ) from error
     return rows.index[chosen]  # type: ignore[no-any-return]
+
+
+def _choose_groups(labels: NDArray[np.str_], groups: NDArray[np.str_], share: float, seed: int) -> NDArray[np.intp]:
+    """Choose about `share` of the rows in whole groups: those folds that have most labels, and leave most.
+
+    Fine folds come nearest to the share. A label with fewer groups than folds is not in every one of them: where it is
+    missing, coarse folds are tried.
+    """
+
+    def labels_on_both_sides(rows: NDArray[np.intp]) -> int:
+        return len(np.unique(labels[rows])) + len(np.unique(np.delete(labels, rows)))
+
+    names, counts = np.unique(labels, return_counts=True)
+    runs: list[NDArray[np.intp]] = []
+    for wanted in (FOLDS, round(1 / share)):
+        folds = max(2, min(wanted, len(np.unique(groups)), int(counts.max())))
+        cutter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+        parts = [part for _, part in cutter.split(labels, labels, groups)]
+        count = max(1, round(share * folds))
+        runs += [np.concatenate([*parts[start:], *parts[:start]][:count]) for start in range(folds)]
+        best = max(runs, key=labels_on_both_sides)
+        if labels_on_both_sides(best) == 2 * len(names):
+            break
+    return best
 
 
 def _leave_gaps(rows: pd.DataFrame, names: pd.Series, gap: int) -> pd.Series:

@@ -1,6 +1,6 @@
 """Stored tensors as a PyTorch dataset: a batch is one gather from a memory map."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ Batch = tuple[Tensor, Tensor]
 IGNORE_INDEX = -100
 """What an ignored pixel is in a batch: PyTorch's own default, and no class of a classifier, as 255 may be."""
 
-Augment = Callable[[Tensor, Tensor], Batch]
-
 
 class TensorSplit(Dataset[Batch]):
     """One split of stored tensors. `split[[3, 1, 2]]` is a batch of three.
@@ -29,23 +27,22 @@ class TensorSplit(Dataset[Batch]):
         sha256: of the two files that are really open, for the record of what a loader read.
     """
 
-    def __init__(self, folder: Path, split: str, augment: Augment | None = None) -> None:
+    def __init__(self, folder: Path, split: str) -> None:
         paths = folder / f"{split}.images.npy", folder / f"{split}.targets.npy"
         self.images, self.targets = (np.load(path, mmap_mode="r") for path in paths)
         self.sha256 = split_sha256(*paths)
-        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, positions: int | Sequence[int]) -> Batch:
-        """Images N × H × W × C uint8 and targets N (× H × W) int64, augmented where the dataset was told to."""
+        """Images N × H × W × C uint8 and targets N (× H × W) int64."""
         chosen = np.atleast_1d(np.asarray(positions))
         images = torch.from_numpy(self.images[chosen])
         targets = torch.from_numpy(self.targets[chosen].astype(np.int64))
         if targets.ndim > 1:
             targets[targets == IGNORED] = IGNORE_INDEX
-        return (images, targets) if self.augment is None else self.augment(images, targets)
+        return images, targets
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ they were light.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,21 +81,24 @@ class _KnownReader:
 
 
 def _verify_known_masks(encoder: Encoder) -> None:
-    """Masks of all classes, of each one alone and of all but one come out pixel for pixel.
+    """Masks of all classes, of each one alone and of all but one come out pixel for pixel, with every declared value.
 
     They are three times as large as what they become: nearest neighbour takes the middle of nine pixels, and no other
     way of resizing does. Scaling a mask by its own range shows in the masks that lack a class.
     """
-    values = dict(encoder.section.classes or {})  # type: ignore[arg-type]
-    names = list(values)
-    depth = np.min_scalar_type(max(values.values()))
-    value_of = np.array(list(values.values()), depth)
-    index_of = np.array([IGNORED if name in encoder.section.ignore else i for i, name in enumerate(names)])
-    form = encoder.section.tensors.model_copy(update={"height": KNOWN_SIDE, "width": KNOWN_SIDE})
-    section = encoder.section.model_copy(update={"tensors": form, "max_pixels": (3 * KNOWN_SIDE) ** 2})
+    names, values = encoder.section.classes or [], encoder.section.mask_values or []
+    class_of = np.repeat(np.arange(len(names)), [len(of_class) for of_class in values])
+    value_of = np.concatenate([np.array(of_class) for of_class in values])
+    value_of = value_of.astype(np.min_scalar_type(value_of.max()))
+    index_of = np.array([IGNORED if name in encoder.section.ignore else i for i, name in enumerate(names)])[class_of]
+    side = max(KNOWN_SIDE, math.ceil(math.sqrt(len(value_of))))
+    form = encoder.section.tensors.model_copy(update={"height": side, "width": side})
+    section = encoder.section.model_copy(update={"tensors": form, "max_pixels": (3 * side) ** 2})
     generator = np.random.default_rng(0)
     for chosen in _choices(len(names)):
-        drawn = generator.choice(chosen, (3 * KNOWN_SIDE, 3 * KNOWN_SIDE))
+        positions = np.flatnonzero(np.isin(class_of, chosen))
+        drawn = generator.choice(positions, (3 * side, 3 * side))
+        drawn[1::3, 1::3] = np.resize(generator.permutation(positions), (side, side))
         known = replace(encoder, reader=_KnownReader(encode_png(value_of[drawn])), section=section)
         wrong = known.target(SimpleNamespace(mask="known")) != index_of[drawn[1::3, 1::3]]
         if wrong.any():

@@ -46,8 +46,8 @@ class Encoder:
             return self._index_of(row.label)
         values = load_mask_values(self.reader.read(row.mask), self.section.max_pixels)
         indices = np.full(values.shape, IGNORED, np.uint8)
-        for name, value in (self.section.classes or {}).items():  # type: ignore[union-attr]
-            indices[values == value] = self._index_of(name)
+        for name, of_class in zip(self.section.classes or (), self.section.mask_values or (), strict=True):
+            indices[np.isin(values, of_class)] = self._index_of(name)
         return resize_mask(indices, self.section.tensors, outside=IGNORED)
 
     def _index_of(self, name: str) -> int:
@@ -82,7 +82,7 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
     """
     report = read_json(index / "report.json")
     rows = pd.read_parquet(index / "index.parquet")
-    encoder = Encoder(open_reader(section.layout, raw), section, tuple(report["classes"]))
+    encoder = Encoder(open_reader(section.layout, raw, section.max_pixels), section, tuple(report["classes"]))
     splits: dict[str, Any] = {}
     sums: list[ShardSums] = []
     with ProcessPoolExecutor(workers) as pool, tqdm(total=len(rows), desc="tensors", unit="img", disable=None) as bar:
@@ -108,6 +108,7 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
     meta = {
         "task": section.task,
         "classes": report["classes"],
+        "names": report["names"],
         "ignore": section.ignore,
         "input": form,
         "max_pixels": section.max_pixels,

@@ -1,23 +1,49 @@
 """Layouts of raw data: one file a layout, one small interface for all.
 
-A reader lists samples and gives the bytes of one. It decodes nothing: whether the bytes are a picture is for
-`imagewright.index.inspect` to find out.
+A reader lists samples and gives the bytes of one. Whether the bytes are a picture is for `imagewright.index.inspect` to
+find out. A reader is sent to every worker process, so it holds paths and no data.
 """
 
 from pathlib import Path
 
-from imagewright.config.data import ClassFolders, ImageMaskPairs, Layout
+from imagewright.config import layout as layouts
+from imagewright.config.layout import Layout
+from imagewright.imaging import MAX_PIXELS
 from imagewright.index.readers.base import Reader, Sample
+from imagewright.index.readers.bcss import open_bcss
 from imagewright.index.readers.class_folders import ClassFolderReader
+from imagewright.index.readers.csv_manifest import CsvManifestReader
+from imagewright.index.readers.fer2013 import open_fer2013
+from imagewright.index.readers.gtsrb import open_gtsrb
 from imagewright.index.readers.image_mask_pairs import ImageMaskPairReader
+from imagewright.index.readers.stanford_dogs import open_stanford_dogs
 
 __all__ = ["Reader", "Sample", "open_reader"]
 
 
-def open_reader(layout: Layout, raw: Path) -> Reader:
-    """The reader of a layout, on the folder `raw`."""
+def open_reader(layout: Layout, raw: Path, max_pixels: int = MAX_PIXELS) -> Reader:
+    """The reader of a layout, on the folder `raw`.
+
+    Args:
+        layout: of the data config.
+        raw: `data/raw/<data>`.
+        max_pixels: refuse larger pictures where a reader itself has to decode.
+
+    Raises:
+        DataError: a public data set has several forms, and none or more than one of them is there.
+    """
     match layout:
-        case ClassFolders():
+        case layouts.ClassFolders():
             return ClassFolderReader(raw)
-        case ImageMaskPairs():
+        case layouts.ImageMaskPairs():
             return ImageMaskPairReader(raw, layout.images, layout.masks)
+        case layouts.CsvManifest():
+            return CsvManifestReader(raw, layout.file)
+        case layouts.Fer2013():
+            return open_fer2013(raw)
+        case layouts.Gtsrb():
+            return open_gtsrb(raw)
+        case layouts.StanfordDogs():
+            return open_stanford_dogs(raw)
+        case layouts.Bcss():
+            return open_bcss(raw, layout.tile, layout.stride or layout.tile, max_pixels)

@@ -1,10 +1,12 @@
 """What every reader offers, and what readers share."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from imagewright.errors import DataError
 
 SPLITS = {
     "train": "train", "training": "train",
@@ -47,8 +49,59 @@ class Reader(Protocol):
         ...
 
     def read(self, path: str) -> bytes:
-        """The encoded picture of a sample's `path` or `mask`: a file's bytes, or PNG where a sample is not a file."""
+        """The encoded picture of a sample's `path` or `mask`: a file's bytes, or PNG where a sample is not a file.
+
+        Raises:
+            DataError: what should be made into PNG is broken.
+            OSError: the file cannot be read.
+        """
         ...
+
+
+class FileReader:
+    """What readers share whose samples are files below `raw`."""
+
+    def __init__(self, raw: Path) -> None:
+        self.raw = raw
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes."""
+        return (self.raw / path).read_bytes()
+
+
+def which_form(raw: Path, forms: Mapping[str, bool]) -> str:
+    """The one form of a public data set that lies in `raw`.
+
+    Args:
+        raw: for the message.
+        forms: for each form, in a person's words, whether it is there.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    there = [form for form, found in forms.items() if found]
+    if not there:
+        raise DataError(f"{raw}: there is neither {' nor '.join(forms)}", "put one of these there, as it was published")
+    if len(there) > 1:
+        raise DataError(f"{raw}: there are both {' and '.join(there)}", "move all but one of them away")
+    return there[0]
+
+
+def check_listing(listing: Path, listed: Collection[str], there: Collection[str]) -> None:
+    """Compare the files that a listing names with those that lie beside it.
+
+    Raises:
+        DataError: a file is missing, or one is not listed.
+    """
+    if missing := sorted(set(listed) - set(there), key=natural):
+        raise DataError(
+            f"{listing}: {len(missing)} of its {len(listed)} files are not there; first: {missing[0]}",
+            "unpack the whole archive again, or correct the list",
+        )
+    if extra := sorted(set(there) - set(listed), key=natural):
+        raise DataError(
+            f"{listing}: {len(extra)} files beside it are not listed; first: {extra[0]}", "list them, or move them away"
+        )
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -3,14 +3,11 @@
 from pathlib import Path
 
 from imagewright.errors import DataError
-from imagewright.index.readers.base import SPLITS, Sample, files_below, subfolders
+from imagewright.index.readers.base import SPLITS, FileReader, Sample, files_below, subfolders
 
 
-class ClassFolderReader:
+class ClassFolderReader(FileReader):
     """Reads class folders below `raw`; the folder's name is the class's name."""
-
-    def __init__(self, raw: Path) -> None:
-        self.raw = raw
 
     def samples(self) -> list[Sample]:
         """Every file in a class folder.
@@ -34,10 +31,6 @@ class ClassFolderReader:
             other = next(folder.name for folder, split in split_of.items() if not split)
             raise DataError(f"{self.raw}: {other!r} stands beside split folders", "move it into them, or out of there")
         return [sample for folder in top for sample in self._of_class(folder, None)]
-
-    def read(self, path: str) -> bytes:
-        """A file's bytes."""
-        return (self.raw / path).read_bytes()
 
     def _of_class(self, folder: Path, split: str | None) -> list[Sample]:
         paths = [path.relative_to(self.raw).as_posix() for path in files_below(folder)]
