@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from imagewright.command import Config, Out, run
+from imagewright.command import Config, Out, Tracking, run
 
 Results = Annotated[Path, typer.Option(help="The folder with every stage's results: results.")]
+RUNS = Path("runs/wandb")
 Lock = Annotated[Path, typer.Option(help="The exact package versions: requirements.lock.")]
 
 
-def bundle(config: Config, results: Results, lock: Lock, out: Out) -> None:
+def bundle(config: Config, results: Results, lock: Lock, out: Out, tracking: Tracking = None) -> None:
     """Write the gated files, bundle.json and card.md: the one folder that is served.
 
     \b
@@ -19,12 +20,17 @@ def bundle(config: Config, results: Results, lock: Lock, out: Out) -> None:
       python scripts/bundle.py --config results/resolve/bundle/digits.yaml --results results \\
         --lock requirements.lock --out results/bundle/digits
     """
+    from imagewright.bundle.lineage import record_lineage
     from imagewright.bundle.write import write_bundle
     from imagewright.config.bundle import BundleSection
+    from imagewright.config.tracking import TrackingConfig
     from imagewright.files import staged
+    from imagewright.tracking import tracked
 
     with staged(out) as work:
         write_bundle(BundleSection.read(config), results, lock, work)
+    with tracked(TrackingConfig.read_or_off(tracking), RUNS, job="bundle", experiment=out.name) as tracker:
+        record_lineage(tracker, out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """Stage `evaluate`: score the selected model on the test split."""
 
-from imagewright.command import Config, Index, Model, Out, Tensors, run
+from pathlib import Path
+
+from imagewright.command import Config, Index, Model, Out, Tensors, Tracking, run
+
+RUNS = Path("runs/wandb")
 
 
-def evaluate(config: Config, model: Model, tensors: Tensors, index: Index, out: Out) -> None:
+def evaluate(config: Config, model: Model, tensors: Tensors, index: Index, out: Out, tracking: Tracking = None) -> None:
     """Write metrics.json, predictions.parquet and pictures for the selected model on the test split.
 
     \b
@@ -12,11 +16,17 @@ def evaluate(config: Config, model: Model, tensors: Tensors, index: Index, out: 
         --tensors results/tensors/digits-gray28 --index results/index/digits --out results/evaluate/digits
     """
     from imagewright.config.evaluate import EvaluateConfig
+    from imagewright.config.tracking import TrackingConfig
     from imagewright.evaluate.score import evaluate_model
     from imagewright.files import staged
+    from imagewright.tracking import tracked
 
-    with staged(out) as work:
-        evaluate_model(EvaluateConfig.read(config), model, tensors, index, work)
+    section, settings = EvaluateConfig.read(config), TrackingConfig.read_or_off(tracking)
+    with (
+        staged(out) as work,
+        tracked(settings, RUNS, job="evaluate", experiment=out.name, values=section.to_dict()) as tracker,
+    ):
+        evaluate_model(section, model, tensors, index, work, tracker, settings.pictures)
 
 
 if __name__ == "__main__":

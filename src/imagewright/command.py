@@ -16,6 +16,10 @@ Tensors = Annotated[Path, typer.Option(help="What `tensors` wrote: results/tenso
 Model = Annotated[Path, typer.Option(help="What `select` wrote: results/select/<experiment>.")]
 Out = Annotated[Path, typer.Option(help="The folder to write to; files appear in it when all of them are whole.")]
 Evidence = Annotated[Path, typer.Option(help="The folder for what stands behind an error: lists, numbers, pictures.")]
+Tracking = Annotated[
+    Path | None,
+    typer.Option(help="How the run is tracked, as results/resolve/tracking/ has it; without it, not."),
+]
 Workers = Annotated[int, typer.Option(help="Processes to work with; the result does not depend on it.", min=1)]
 
 

@@ -12,6 +12,9 @@ BUNDLE: dict[str, Any] = {
     "experiment": "pets",
     "task": "classification",
     "classes": ["cat", "dog"],
+    "names": {"dog": "Good dog"},
+    "pretrained": {"source": "package:some-weights"},
+    "normalisation": {"mean": [0.5], "std": [0.5], "from": "timm"},
     "input": {"height": 28, "width": 32, "colour": "gray"},
     "model": {"name": "resnet10t", "library": "timm"},
     "default_runtime": "int8",
@@ -40,7 +43,9 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert lines[0] == "# pets"
     text = "\n".join(lines)
     assert "Bundle `0123456789ab`: classification into 2 classes with resnet10t (timm), on 28×32 gray pictures." in text
-    assert "Classes, in the order of the outputs: cat, dog." in lines
+    assert "Classes, in the order of the outputs: cat, dog (Good dog)." in lines
+    assert "It started from the weights of package:some-weights;" in text
+    assert "It started from random weights;" in "\n".join(card(tmp_path, pretrained={"source": "none"}))
     assert "| test | 16 | 8 |" in lines
     assert "Left out: 2 (unreadable), 1 (duplicate)." in lines
     assert f"- onnx: `{'e' * 64}`" in lines

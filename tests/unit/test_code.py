@@ -36,13 +36,20 @@ USERS = {
     "metrics/scores.py": MEASURES,
     "statistics/temperature.py": {"select"},
     "statistics/bootstrap.py": {"evaluate", "gate"},
-    # Names are corrected where a label or an architecture is looked up.
-    "config/names.py": {"index"} | MODEL,
+    # Names are corrected where a label or an architecture is looked up; whoever opens tensors reads by their layout.
+    "config/names.py": DATA | MODEL,
     # One stage's own affair.
     "fetch/archive.py": {"fetch"},
     "index/splits.py": {"index"},
     "index/checks.py": {"index"},
     "train/losses.py": {"train"},
+    "train/loop.py": {"train"},
+    "train/batches.py": {"train"},
+    "models/pretrained.py": {"train"},
+    # Whoever builds a network builds its window.
+    "models/window.py": MODEL,
+    # Where runs are told of changes no result.
+    "tracking/tracker.py": set(),
     "select/choose.py": {"select"},
     "evaluate/pictures.py": {"evaluate"},
     "export/int8.py": {"export"},
@@ -53,7 +60,8 @@ USERS = {
     # Composing makes sections, and those are compared themselves.
     "config/compose.py": set(),
     "config/resolve.py": set(),
-    "config/code.py": set(),
+    # A checkpoint knows the code that it belongs to.
+    "config/code.py": {"train"},
 }
 
 

@@ -101,9 +101,9 @@ def test_misspelt_group(config: Path) -> None:
 
 
 def test_misspelt_choice_in_an_override(config: Path) -> None:
-    assert refusal(config, "loss=dice_cee") == (
-        "loss=dice_cee: there is no config/loss/dice_cee.yaml",
-        "did you mean 'dice_ce'?",
+    assert refusal(config, "loss=cross_entrop") == (
+        "loss=cross_entrop: there is no config/loss/cross_entrop.yaml",
+        "did you mean 'cross_entropy'?",
     )
 
 

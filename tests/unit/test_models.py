@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from imagewright.errors import ModelError
-from imagewright.files import sha256, write_json
+from imagewright.files import read_json, sha256, write_json
 from imagewright.models.build import ModelSpec, build_backbone
 from imagewright.models.network import Network, Predictor, build_network, load_network, load_predictor, save_weights
 from imagewright.models.predict import predict_batches
@@ -38,6 +38,11 @@ def classifier(**values: Any) -> ModelSpec:
     return spec(**base | {"height": 32, "width": 32} | values)
 
 
+def smp(**values: Any) -> ModelSpec:
+    base: dict[str, Any] = {"library": "smp", "name": "Unet", "arguments": {"encoder_name": "resnet18"}}
+    return spec(**base | {"height": 32, "width": 64} | values)
+
+
 def pictures(count: int, channels: int = 1, height: int = 16, width: int = 24) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, height, width, channels), generator=generator, dtype=torch.uint8)
@@ -53,6 +58,22 @@ def test_a_segmenter() -> None:
     network = build_network(spec(), [0.5], [0.2]).eval()
     assert network(pictures(2)).shape == (2, 3, 16, 24)
     assert Predictor(network, 1.0)(pictures(2)).shape == (2, 16, 24, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["Unet", "FPN", "DeepLabV3Plus"])
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet10t"])
+def test_a_segmenter_of_smp(name: str, channels: int, encoder: str) -> None:
+    # Importing smp needs torchvision, which `imagewright.models` makes importable first.
+    built = smp(name=name, channels=channels, arguments={"encoder_name": encoder})
+    network = build_network(built, [0.5] * channels, [0.2] * channels).eval()
+    assert network(pictures(2, channels, 32, 64)).shape == (2, 3, 32, 64)
+
+
+def test_a_spec_is_plain_json_and_comes_back(tmp_path: Path) -> None:
+    full = smp(window={"height": 32, "width": 32, "overlap": 0.25})
+    write_json(tmp_path / "spec.json", full.to_dict())
+    assert ModelSpec(**read_json(tmp_path / "spec.json")) == full
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
@@ -71,11 +92,19 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         (spec(name="UNett"), "model.name: MONAI has no network 'UNett'", "did you mean"),
         (classifier(arguments={"blocks": 3}), "model.arguments: timm model 'resnet10t' cannot be", "config/model/"),
         (spec(arguments={}), "model.arguments: monai model 'UNet' cannot be built with {}", "config/model/"),
+        (smp(name="Unett"), "model.name: smp has no architecture 'Unett'", "'Unet'"),
+        (smp(arguments={"encoder_name": "resnet19"}), "smp has no encoder 'resnet19'", "'resnet18'"),
+        (smp(arguments={"encoder_name": "tu-resnet10"}), "smp has no encoder 'tu-resnet10'", "'tu-resnet10t'"),
+        (smp(arguments={"encoder_weights": "imagenet"}), "encoder_weights would load weights that no", "pretrained"),
+        (classifier(arguments={"pretrained": True}), "pretrained would load weights that no record", "pretrained"),
         (spec(height=18, arguments=DEEP), "UNet cannot take 18x24 pictures", "config/tensors/"),
         (spec(task="classification"), "UNet gives (1, 3, 16, 24) where classification needs (1, 3)", "another model"),
         (classifier(task="segmentation"), "resnet10t gives (1, 3) where segmentation needs (1, 3, 32, 32)", "another"),
     ],
-    ids=["name", "monai-name", "argument", "missing-argument", "size", "no-classifier", "no-segmenter"],
+    ids=[
+        "name", "monai-name", "argument", "missing-argument", "smp-name", "encoder", "timm-encoder", "encoder-weights",
+        "weights", "size", "no-classifier", "no-segmenter",
+    ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_said_in_two_lines(wrong: ModelSpec, problem: str, remedy: str) -> None:
     with pytest.raises(ModelError) as caught:

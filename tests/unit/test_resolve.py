@@ -18,7 +18,7 @@ SECTIONS = {
     "select/digits.yaml", "evaluate/digits.yaml", "export/digits.yaml", "gate/digits.yaml", "bundle/digits.yaml",
     "fetch/brain.yaml", "index/brain.yaml", "tensors/brain-gray128.yaml", "train/brain/default.yaml",
     "select/brain.yaml", "evaluate/brain.yaml", "export/brain.yaml", "gate/brain.yaml", "bundle/brain.yaml",
-    "report/summary.yaml",
+    "report/summary.yaml", "tracking/digits.yaml", "tracking/brain.yaml",
 }  # fmt: skip
 DIGITS = "config/experiment/digits.yaml"
 
@@ -73,9 +73,10 @@ def test_plan_and_sections(root: Path) -> None:
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml")} == SECTIONS
     assert plan.data == ["brain", "digits"]
     assert plan.tensors == {"digits-gray28": "digits", "brain-gray128": "brain"}
+    needs = {"processes": 1, "threads": 2, "files": []}
     assert {name: facts["trials"] for name, facts in plan.experiments.items()} == {
-        "digits": ["default"],
-        "brain": ["default"],
+        "digits": {"default": needs},
+        "brain": {"default": needs},
     }
 
 
@@ -164,7 +165,7 @@ def test_overrides_write_sections_of_their_own(root: Path) -> None:
     plan = resolve(root, ["digits"], ["train.epochs=2"])
     (name,) = plan.experiments
     assert name.startswith("digits~")
-    stages = {"train", "select", "evaluate", "export", "gate", "bundle"}
+    stages = {"train", "select", "evaluate", "export", "gate", "bundle", "tracking"}
     assert {path for path in written(root) if path.split("/")[0] in stages} == written(root) - {"report/summary.yaml"}
     assert all(name in path for path in written(root) - {"report/summary.yaml"})
     assert TrainSection.read(root / f"results/resolve/train/{name}/default.yaml").train.epochs == 2

@@ -55,12 +55,12 @@ rule gate:
 
 rule bundle:
     input:
-        config=section("bundle", "{experiment}"),
+        config=tracked("bundle", "{experiment}"),
         provenance=provenance,
         gathered=files_of("index", "tensors", "train", "select", "evaluate", "export", "gate"),
     output:
         files=FILES["bundle"],
-        card=shown("bundle", "3 Bundle"),
+        card=shown("bundle", "4 Bundle"),
     log:
         "logs/bundle/{experiment}/job.log",
     benchmark:
@@ -76,5 +76,5 @@ rule bundle:
     message:
         "Bundle {wildcards.experiment}"
     shell:
-        "python scripts/bundle.py --config {input.config[0]} --results results --lock requirements.lock --out {params.at[bundle]}"
-        " 2>&1 | tee {log} >&2"
+        "python scripts/bundle.py --config {input.config[0]} --tracking {input.config[2]} --results results"
+        " --lock requirements.lock --out {params.at[bundle]} 2>&1 | tee {log} >&2"

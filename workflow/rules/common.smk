@@ -67,14 +67,17 @@ FILES = {
         "results/train/{experiment}/{trial}",
         "model.safetensors",
         "history.csv",
+        "augmented.png",
         "trial.json",
     ),
     "select": below(
         "results/select/{experiment}",
         "model.safetensors",
         "history.csv",
+        "trials.csv",
         "selection.json",
     ),
+    "choice": below("results/select/{experiment}", "trials.png", "augmented.png"),
     "evaluate": below("results/evaluate/{experiment}", "metrics.json", "predictions.parquet"),
     "pictures": below(
         "results/evaluate/{experiment}",
@@ -91,7 +94,7 @@ FILES = {
     "report": [],
 }
 # Files that a report shows are listed apart, since a rule marks them.
-SHOWN = {"index": "contact", "evaluate": "pictures", "bundle": "card", "report": "summary"}
+SHOWN = {"index": "contact", "select": "choice", "evaluate": "pictures", "bundle": "card", "report": "summary"}
 
 
 def shown(stage, category):
@@ -146,6 +149,7 @@ def files_of(*stages):
 FOLDERS = {
     "raw": "data/raw/{data}",
     "report": "results/report",
+    "checkpoints": "runs/train/{experiment}/{trial}",
     "index": "results/index/{data}",
     "tensors": "results/tensors/{tensors}",
     "trial": "results/train/{experiment}/{trial}",
@@ -162,6 +166,29 @@ def folders(*stages):
 def section(stage, name):
     """What each stage reads first: its section of the configuration, then its code's fingerprint."""
     return [f"results/resolve/{stage}/{name}.yaml", f"results/resolve/code/{stage}.json"]
+
+
+def tracked(stage, name):
+    """A section, and where the run is sent to, which changes no result."""
+    return section(stage, name) + [ancient("results/resolve/tracking/{experiment}.yaml")]
+
+
+def needs(name):
+    """A function of the wildcards: what the config of a trial says of its processes, threads or files."""
+    return lambda wildcards: PLAN.experiments[wildcards.experiment]["trials"][wildcards.trial][name]
+
+
+def trial_config(wildcards):
+    """A trial's section, where its run is sent to, and a file of weights where it starts from one."""
+    own = [path.format(**wildcards) for path in tracked("train", "{experiment}/{trial}")]
+    return own[:2] + [ancient(own[2]), *needs("files")(wildcards)]
+
+
+def launcher(wildcards):
+    """What starts a training: Python, or torchrun where a trial wants several processes."""
+    count = needs("processes")(wildcards)
+    threads = needs("threads")(wildcards) // count
+    return "python" if count == 1 else f"OMP_NUM_THREADS={threads} torchrun --standalone --nproc-per-node {count}"
 
 
 def raw_listing(wildcards):

@@ -3,11 +3,11 @@
 
 rule evaluate:
     input:
-        config=section("evaluate", "{experiment}"),
+        config=tracked("evaluate", "{experiment}"),
         given=files_of("select", "tensors", "index"),
     output:
         files=FILES["evaluate"],
-        pictures=shown("evaluate", "2 Evaluation"),
+        pictures=shown("evaluate", "3 Evaluation"),
     log:
         "logs/evaluate/{experiment}/job.log",
     benchmark:
@@ -24,17 +24,17 @@ rule evaluate:
     message:
         "Evaluate {wildcards.experiment}"
     shell:
-        "python scripts/evaluate.py --config {input.config[0]} --model {params.at[select]} --tensors {params.at[tensors]}"
-        " --index {params.at[index]} --out {params.at[evaluate]} 2>&1 | tee {log} >&2"
+        "python scripts/evaluate.py --config {input.config[0]} --tracking {input.config[2]} --model {params.at[select]}"
+        " --tensors {params.at[tensors]} --index {params.at[index]} --out {params.at[evaluate]} 2>&1 | tee {log} >&2"
 
 
 rule report:
     input:
         config=section("report", "summary"),
         bundles=outputs("bundle"),
-        pictures=outputs("evaluate") + outputs("index"),
+        pictures=outputs("evaluate") + outputs("select") + outputs("index"),
     output:
-        summary=shown("report", "4 Summary"),
+        summary=shown("report", "5 Summary"),
     log:
         "logs/report/summary/job.log",
     benchmark:

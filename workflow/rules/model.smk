@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        config=section("train", "{experiment}/{trial}"),
+        config=trial_config,
         tensors=files_of("tensors"),
     output:
         files=FILES["train"],
@@ -13,18 +13,19 @@ rule train:
         "logs/train/{experiment}/{trial}/benchmark.tsv"
     conda:
         "../../envs/model.yaml"
-    threads: 2
+    threads: needs("threads")
     resources:
-        gpu=1,
+        gpu=needs("processes"),
         mem_mb=8000,
         runtime=720,
     params:
-        at=folders("tensors", "trial"),
+        at=folders("tensors", "trial", "checkpoints"),
+        launcher=launcher,
     message:
         "Train {wildcards.experiment}, trial {wildcards.trial}"
     shell:
-        "python scripts/train.py --config {input.config[0]} --tensors {params.at[tensors]} --out {params.at[trial]}"
-        " 2>&1 | tee {log} >&2"
+        "{params.launcher} scripts/train.py --config {input.config[0]} --tracking {input.config[2]} --tensors {params.at[tensors]}"
+        " --out {params.at[trial]} --checkpoints {params.at[checkpoints]} --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
 
 
 rule select:
@@ -34,6 +35,7 @@ rule select:
         trials=files_of("train"),
     output:
         files=FILES["select"],
+        pictures=shown("select", "2 Training"),
     log:
         "logs/select/{experiment}/job.log",
     benchmark:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 FEW_GROUPS = 20
+NORMALISED = {"train": "the train split", "timm": "the data that its architecture in timm was made for"}
 
 
 def write_card(
@@ -25,7 +26,10 @@ def write_card(
         f"Bundle `{bundle['id']}`: {bundle['task']} into {len(bundle['classes'])} classes with "
         f"{model['name']} ({model['library']}), on {form['height']}×{form['width']} {form['colour']} pictures.",
         "",
-        f"Classes, in the order of the outputs: {', '.join(bundle['classes'])}.",
+        f"It started from {_origin(bundle['pretrained'])}; pictures are normalised by mean and standard deviation of "
+        f"{NORMALISED[bundle['normalisation']['from']]}.",
+        "",
+        f"Classes, in the order of the outputs: {', '.join(_class_names(bundle))}.",
         "",
         "## What it was measured on",
         "",
@@ -57,6 +61,15 @@ def write_card(
         "",
     ]
     path.write_text("\n".join(lines))
+
+
+def _origin(pretrained: dict[str, Any]) -> str:
+    return "random weights" if pretrained["source"] == "none" else f"the weights of {pretrained['source']}"
+
+
+def _class_names(bundle: dict[str, Any]) -> list[str]:
+    names = bundle["names"]
+    return [f"{name} ({names[name]})" if name in names else name for name in bundle["classes"]]
 
 
 def _data_lines(index: dict[str, Any]) -> list[str]:

@@ -48,9 +48,12 @@ def write_bundle(section: BundleSection, results: Path, lock: Path, out: Path) -
         "tensors": section.tensors,
         "task": labels["task"],
         "classes": labels["classes"],
+        "names": labels["names"],
         "ignore": labels["ignore"],
         "input": form,
         "model": export["model"],
+        "normalisation": export["normalisation"],
+        "pretrained": export["pretrained"],
         "temperature": export["temperature"],
         # Only what is within its limits may answer; a runtime that was left out stays in the folder as evidence.
         "runtimes": {name: file for name, file in export["runtimes"].items() if gate["runtimes"][name]["passed"]},

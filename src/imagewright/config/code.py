@@ -9,11 +9,14 @@ from pathlib import Path
 
 from imagewright.files import sha256, sha256_json
 
+UNCOUNTED = {"tracking"}
+
 
 def code_fingerprint(script: Path, source: Path) -> dict[str, str]:
     """Fingerprint a script and every module of the package that it imports, directly or not.
 
-    Comments, blank lines and trailing spaces do not count. Imports inside functions do, and so do templates.
+    Comments, blank lines and trailing spaces do not count. Imports inside functions do, and so do templates. What only
+    tells others of a run (`tracking`) does not: no result depends on it.
 
     Args:
         script: for example `scripts/train.py`.
@@ -28,7 +31,7 @@ def code_fingerprint(script: Path, source: Path) -> dict[str, str]:
         file = queue.pop()
         if file not in found:
             found[file] = _code_sha256(file)
-            queue += sorted(_imported(file, source))
+            queue += sorted(path for path in _imported(file, source) if path.parent.name not in UNCOUNTED)
     found |= {path: sha256(path) for file in list(found) for path in (file.parent / "templates").glob("*")}
     root = source.parent
     parts = {str(file.relative_to(root)): found[file] for file in sorted(found)}

@@ -5,7 +5,7 @@ Every message names the file and the key that a person wrote, not the place wher
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ from imagewright.config.gate import GateConfig, GateSection
 from imagewright.config.names import nearest
 from imagewright.config.section import Section
 from imagewright.config.select import SelectSection
+from imagewright.config.sweep import SweepConfig, trial_name, trial_overrides
 from imagewright.config.tensors import TensorsConfig, TensorsSection
+from imagewright.config.tracking import TrackingConfig
 from imagewright.config.train import AugmentConfig, LossConfig, ModelConfig, OptimizerConfig, TrainConfig, TrainSection
 from imagewright.errors import ConfigError, first_line
 
 SHARED = ("data", "tensors")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+DEFAULT_TRIAL = "default"
 METRICS = {"classification": ("accuracy", "macro_f1"), "segmentation": ("dice", "miou")}
 
 
@@ -47,6 +50,8 @@ class ExperimentConfig(Section):
     evaluate: EvaluateConfig
     export: ExportConfig
     gate: GateConfig
+    tracking: TrackingConfig
+    sweep: SweepConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,7 @@ class Experiment:
     @property
     def tensors_section(self) -> TensorsSection:
         """What `tensors` reads."""
-        data = self.config.data
-        return TensorsSection(
-            task=data.task,
-            layout=data.layout,
-            classes=data.classes,
-            ignore=data.ignore,
-            max_pixels=data.max_pixels,
-            tensors=self.config.tensors,
-        )
+        return TensorsSection.of(self.config.data, self.config.tensors)
 
     @property
     def train_section(self) -> TrainSection:
@@ -89,7 +86,7 @@ class Experiment:
         """What `gate` reads."""
         return GateSection(gate=self.config.gate, evaluate=self.config.evaluate)
 
-    def bundle_section(self, trials: Sequence[str]) -> BundleSection:
+    def bundle_section(self, trials: Iterable[str]) -> BundleSection:
         """What `bundle` reads."""
         return BundleSection(
             experiment=self.name,
@@ -99,12 +96,51 @@ class Experiment:
             overrides=list(self.overrides),
         )
 
-    def select_section(self, trials: Sequence[str]) -> SelectSection:
+    def select_section(self, trials: Mapping[str, "Trial"]) -> SelectSection:
         """What `select` reads."""
         train = self.config.train
         return SelectSection(
-            trials=list(trials), monitor=train.monitor, batch_size=train.batch_size, threads=train.threads
+            trials={name: trial.values for name, trial in trials.items()},
+            monitor=train.monitor,
+            batch_size=train.batch_size,
+            threads=train.threads,
         )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of an experiment: the values that a sweep gave it, and what `train` reads."""
+
+    values: dict[str, Any]
+    section: TrainSection
+
+
+def compose_trials(config_dir: Path, experiment: Experiment) -> dict[str, Trial]:
+    """The trials of an experiment by name, in order: those of its sweep, or one called `default`.
+
+    Raises:
+        ConfigError: a value is wrong, or two trials are the same.
+    """
+    sweep = experiment.config.sweep
+    if sweep is None:
+        return {DEFAULT_TRIAL: Trial({}, experiment.train_section)}
+    base = experiment.name.split("~")[0]
+    where = f"{config_dir / 'experiment' / base}.yaml: sweep"
+    trials: dict[str, Trial] = {}
+    for values in sweep.values():
+        overrides = trial_overrides(values)
+        try:
+            composed = compose_experiment(config_dir, base, [*experiment.overrides, *overrides])
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error.problem}", error.remedy) from None
+        same = next((other for other in trials.values() if other.section == composed.train_section), None)
+        if same:
+            raise ConfigError(
+                f"{where}: two trials are the same: {same.values} and {values}",
+                "a key that a later choice replaces has no effect; or take a value out, or another seed",
+            )
+        trials[trial_name(overrides)] = Trial(values, composed.train_section)
+    return trials
 
 
 def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -135,16 +171,34 @@ def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[st
         config = ExperimentConfig.model_validate(values)
     except ValidationError as error:
         raise _explain_pydantic(error, values, config_dir, file, choices, overrides) from None
-    known_metrics = METRICS[config.data.task]
-    if config.train.monitor not in known_metrics:
-        where = _blame(("train", "monitor"), config_dir, file, choices, overrides)
-        raise ConfigError(
-            f"{where}: train.monitor is {config.train.monitor!r}, which {config.data.task} does not measure",
-            f"use one of: {', '.join(known_metrics)}",
-        )
+    for key, problem, remedy in _misfits(config):
+        where = _blame(tuple(key.split(".")), config_dir, file, choices, overrides)
+        raise ConfigError(f"{where}: {key} {problem}", remedy)
     ordered = tuple(sorted(overrides))
     suffix = f"~{hashlib.sha256(' '.join(ordered).encode()).hexdigest()[:8]}" if ordered else ""
     return Experiment(experiment + suffix, ordered, str(choices["data"]), str(choices["tensors"]), config)
+
+
+def _misfits(config: ExperimentConfig) -> Iterator[tuple[str, str, str]]:
+    """Keys whose values are right alone and wrong together: the key, the problem and what to do."""
+    task, loss, train, augment = config.data.task, config.loss, config.train, config.augment
+    masks = task == "segmentation"
+    if train.monitor not in METRICS[task]:
+        shown = f"is {train.monitor!r}, which {task} does not measure"
+        yield "train.monitor", shown, f"use one of: {', '.join(METRICS[task])}"
+    if not masks and loss.name.startswith("dice"):
+        yield "loss.name", f"is {loss.name!r}, which is for masks", "choose cross_entropy or focal"
+    if masks and train.sampling == "balanced":
+        yield "train.sampling", "is 'balanced', but an image has pixels of many classes", "use loss.class_weights"
+    if not masks and config.model.window:
+        yield "model.window", "is for masks", "set it to null"
+    for name in ("mixup", "cutmix"):
+        if getattr(augment, name) and (masks or loss.name != "cross_entropy"):
+            problem = "mixes labels, which only classification with cross_entropy can learn from"
+            yield f"augment.{name}", problem, f"set augment.{name} to 0"
+    if train.freeze and config.model.pretrained == "none":
+        problem = f"is {train.freeze!r}, but model.pretrained is none: what would be frozen is random"
+        yield "train.freeze", problem, "choose pretrained weights, or set train.freeze to 0"
 
 
 def _refuse_shared_overrides(file: Path, overrides: Sequence[str]) -> None:

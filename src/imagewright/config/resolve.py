@@ -8,14 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagewright.config.code import code_fingerprint
 from imagewright.errors import ConfigError
 from imagewright.files import write_json, write_text_if_changed
 
+if TYPE_CHECKING:
+    from imagewright.config.train import TrainSection
+
 STAGES = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", "gate", "bundle", "report")
-TRIAL = "default"
 # A script called select.py would hide Python's own module `select` from every script beside it.
 SCRIPTS = {stage: f"scripts/{stage}.py" for stage in STAGES} | {"select": "scripts/select_.py"}
 
@@ -72,7 +74,7 @@ def _composed(root: Path, experiments: Sequence[str] | None, overrides: list[str
 
 def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
     # Imported here, since a cached plan needs neither Hydra nor pydantic.
-    from imagewright.config.compose import compose_experiment, load_yaml
+    from imagewright.config.compose import compose_experiment, compose_trials, load_yaml
     from imagewright.config.report import ReportSection
 
     names = experiments
@@ -89,10 +91,11 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
         experiment = compose_experiment(root / "config", name, overrides)
         config, data = experiment.config, experiment.data
         tensors = f"{data}-{experiment.tensors}"
+        trials = compose_trials(root / "config", experiment)
         result["experiments"][experiment.name] = {
             "data": data,
             "tensors": tensors,
-            "trials": [TRIAL],
+            "trials": {trial: _needs(found.section) for trial, found in trials.items()},
             "overrides": list(experiment.overrides),
             "task": config.data.task,
         }
@@ -102,14 +105,27 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
         sections[f"fetch/{data}.yaml"] = config.data.fetch_section.to_yaml()
         sections[f"index/{data}.yaml"] = config.data.index_section.to_yaml()
         sections[f"tensors/{tensors}.yaml"] = experiment.tensors_section.to_yaml()
-        sections[f"train/{experiment.name}/{TRIAL}.yaml"] = experiment.train_section.to_yaml()
-        sections[f"select/{experiment.name}.yaml"] = experiment.select_section([TRIAL]).to_yaml()
+        for trial, found in trials.items():
+            sections[f"train/{experiment.name}/{trial}.yaml"] = found.section.to_yaml()
+        sections[f"tracking/{experiment.name}.yaml"] = config.tracking.to_yaml()
+        sections[f"select/{experiment.name}.yaml"] = experiment.select_section(trials).to_yaml()
         sections[f"evaluate/{experiment.name}.yaml"] = config.evaluate.to_yaml()
         sections[f"export/{experiment.name}.yaml"] = config.export.to_yaml()
         sections[f"gate/{experiment.name}.yaml"] = experiment.gate_section.to_yaml()
-        sections[f"bundle/{experiment.name}.yaml"] = experiment.bundle_section([TRIAL]).to_yaml()
+        sections[f"bundle/{experiment.name}.yaml"] = experiment.bundle_section(trials).to_yaml()
     sections["report/summary.yaml"] = ReportSection(experiments=list(result["experiments"])).to_yaml()
     return result
+
+
+def _needs(section: "TrainSection") -> dict[str, Any]:
+    """What the workflow has to know of a trial: its processes, its threads, and a file of weights if it reads one."""
+    _, _, file = section.model.pretrained.partition("file:")
+    settings = section.train
+    return {
+        "processes": settings.processes,
+        "threads": settings.threads * settings.processes,
+        "files": [file] if file else [],
+    }
 
 
 def _listing(folder: Path) -> str:

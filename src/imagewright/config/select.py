@@ -1,4 +1,6 @@
-"""What `select` reads: the names of the trials and the metric that ranks them."""
+"""What `select` reads: the trials, with the values a sweep gave them, and the metric that ranks them."""
+
+from typing import Any
 
 from imagewright.config.section import Section
 from imagewright.config.train import Metric
@@ -7,7 +9,7 @@ from imagewright.config.train import Metric
 class SelectSection(Section):
     """Derived from an experiment; there is no `config/select/`."""
 
-    trials: list[str]
+    trials: dict[str, dict[str, Any]]
     monitor: Metric
     batch_size: int
     threads: int

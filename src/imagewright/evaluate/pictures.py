@@ -79,7 +79,6 @@ def draw_calibration(calibration: NDArray[np.float64], path: Path) -> None:
 
 def draw_mistakes(
     test: TensorSplit,
-    rows: pd.DataFrame,
     probabilities: NDArray[np.float32],
     classes: Sequence[str],
     count: int,
@@ -94,9 +93,9 @@ def draw_mistakes(
     for axes, position in zip(grid, chosen, strict=False):
         _show(axes, test.images[position])
         axes.set_title(
-            f"{rows['label'][position]} → {classes[decided[position]]} ({confidence[position]:.0%})", fontsize=8
+            f"{classes[test.targets[position]]} → {classes[decided[position]]} ({confidence[position]:.0%})", fontsize=8
         )
-    figure.suptitle(f"{len(wrong)} of {len(rows)} wrong; the most confident first: true → predicted")
+    figure.suptitle(f"{len(wrong)} of {len(test)} wrong; the most confident first: true → predicted")
     _save(figure, path)
 
 

@@ -1,5 +1,6 @@
 """Score the test split: metrics with intervals beside a baseline, every prediction, and pictures."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,18 @@ from imagewright.models.network import load_predictor
 from imagewright.models.predict import predict_batches
 from imagewright.statistics.bootstrap import score_with_intervals
 from imagewright.tensors.dataset import TensorSplit, read_meta
+from imagewright.tracking import Sample, Tracker
 
 
-def evaluate_model(config: EvaluateConfig, selected: Path, tensors: Path, index: Path, out: Path) -> None:
+def evaluate_model(
+    config: EvaluateConfig,
+    selected: Path,
+    tensors: Path,
+    index: Path,
+    out: Path,
+    tracker: Tracker | None = None,
+    samples: int = 0,
+) -> None:
     """Write `metrics.json`, `predictions.parquet` and four pictures.
 
     Args:
@@ -29,6 +39,8 @@ def evaluate_model(config: EvaluateConfig, selected: Path, tensors: Path, index:
         tensors: what `tensors` wrote.
         index: what `index` wrote; gives each test image's name and group.
         out: the folder to write to.
+        tracker: told of the metrics, the pictures and some predictions.
+        samples: how many predictions it is told of.
 
     Raises:
         EvidenceError: the model has seen the test split.
@@ -50,13 +62,40 @@ def evaluate_model(config: EvaluateConfig, selected: Path, tensors: Path, index:
     write_json(out / "metrics.json", metrics)
     _predictions(rows, counts, probabilities, meta).to_parquet(out / "predictions.parquet", index=False)
 
+    shown = [meta["names"].get(name, name) for name in classes]
     pictures.draw_curves(pd.read_csv(selected / "history.csv"), selection["monitor"], out / "curves.png")
-    pictures.draw_confusion(counts.total().confusion[0], classes, out / "confusion.png")
+    pictures.draw_confusion(counts.total().confusion[0], shown, out / "confusion.png")
     pictures.draw_calibration(counts.total().calibration[0], out / "calibration.png")
     if task == "classification":
-        pictures.draw_mistakes(test, rows, probabilities, classes, config.pictures, out / "examples.png")
+        pictures.draw_mistakes(test, probabilities, shown, config.pictures, out / "examples.png")
     else:
-        pictures.draw_overlays(test, rows, worst, classes, f1_by_class(counts.confusion), out / "examples.png")
+        pictures.draw_overlays(test, rows, worst, shown, f1_by_class(counts.confusion), out / "examples.png")
+    if tracker:
+        tracker.summary({name: metrics[name]["value"] for name in SUMMARY[task]})
+        for path in sorted(out.glob("*.png")):
+            tracker.picture(path.stem, path)
+        positions = list(worst) if worst else range(len(test))
+        tracker.examples("test", _samples(test, rows, counts, probabilities, worst, shown, positions[:samples]), shown)
+
+
+def _samples(
+    test: TensorSplit,
+    rows: pd.DataFrame,
+    counts: Counts,
+    probabilities: NDArray[np.float32],
+    masks: dict[int, NDArray[np.uint8]],
+    classes: list[str],
+    positions: Sequence[int],
+) -> Iterator[Sample]:
+    """Predictions beside the truth: of images by class and confidence, of masks by their mean Dice."""
+    for position in positions:
+        name, image, target = rows["id"][position], np.array(test.images[position]), test.targets[position]
+        if masks:
+            dice = f1_by_class(counts[[position]].confusion)[0]
+            yield Sample(name, image, np.array(target), masks[position], float(np.nanmean(dice)))
+        else:
+            row = probabilities[position]
+            yield Sample(name, image, classes[target], classes[int(row.argmax())], float(row.max()))
 
 
 def check_unseen(selection: dict[str, Any], test_sha256: str) -> None:

@@ -27,13 +27,15 @@ def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path)
     count = write_int8(out / "model.onnx", train.images, config.int8, out / "model.int8.onnx")
     runtimes = {"onnx": "model.onnx", "int8": "model.int8.onnx"}
     write_json(out / "input.json", {**form, "max_pixels": selection["max_pixels"], "tensor": INPUT})
-    labels = {key: selection[key] for key in ("task", "classes", "ignore")}
+    labels = {key: selection[key] for key in ("task", "classes", "names", "ignore")}
     write_json(out / "labels.json", {**labels, "tensor": OUTPUT})
     names = [*runtimes.values(), "input.json", "labels.json"]
     write_json(
         out / "export.json",
         {
             "model": spec,
+            "normalisation": selection["normalisation"],
+            "pretrained": selection["pretrained"],
             "opset": config.opset,
             "temperature": selection["temperature"],
             "runtimes": runtimes,

@@ -1,11 +1,11 @@
 """What each sample adds to the metrics: counts that can be summed in any order and over any resample."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 
 from imagewright.imaging import IGNORED
 
@@ -13,53 +13,58 @@ BINS = 15
 TOP = 5
 
 
-@dataclass(frozen=True)
 class Counts:
     """Counts of each sample, or of each group or resample after summing.
 
-    Attributes:
+    A sample fills a few of C² cells, so rows are kept sparse: 8,580 images of 120 classes would take a gigabyte.
+
+    Args:
         confusion: N × C × C: true class, predicted class.
         calibration: N × BINS × 3: decisions, sum of confidences, correct decisions, by confidence.
         top5: N: decisions whose true class is among the five most probable.
     """
 
-    confusion: NDArray[np.float64]
-    calibration: NDArray[np.float64]
-    top5: NDArray[np.float64]
+    def __init__(
+        self, confusion: NDArray[np.float64], calibration: NDArray[np.float64], top5: NDArray[np.float64]
+    ) -> None:
+        count, self.classes = len(top5), confusion.shape[1]
+        parts = [confusion.reshape(count, -1), calibration.reshape(count, -1), top5[:, np.newaxis]]
+        self.flat = csr_array(np.concatenate(parts, axis=1))
+
+    @classmethod
+    def from_flat(cls, flat: csr_array, classes: int) -> Self:
+        """Counts from N × (C² + 3 BINS + 1), the form that can be weighted and summed."""
+        found = cls.__new__(cls)
+        found.flat, found.classes = flat, classes
+        return found
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Samples of several batches, in order."""
-        return cls(
-            np.concatenate([part.confusion for part in parts]),
-            np.concatenate([part.calibration for part in parts]),
-            np.concatenate([part.top5 for part in parts]),
-        )
+        return cls.from_flat(vstack([part.flat for part in parts], format="csr"), parts[0].classes)
+
+    def __getitem__(self, positions: Sequence[int]) -> Self:
+        """Some of the rows."""
+        return self.from_flat(self.flat[list(positions)], self.classes)
 
     def total(self) -> Self:
         """The sum over all samples, as one row."""
-        return type(self)(
-            self.confusion.sum(axis=0, keepdims=True),
-            self.calibration.sum(axis=0, keepdims=True),
-            self.top5.sum(axis=0, keepdims=True),
-        )
+        return self.from_flat(csr_array(self.flat.sum(axis=0)[np.newaxis]), self.classes)
 
-    def flat(self) -> NDArray[np.float64]:
-        """N × K, for weighted sums; `from_flat` is the inverse."""
-        count = len(self.top5)
-        return np.concatenate(
-            [self.confusion.reshape(count, -1), self.calibration.reshape(count, -1), self.top5[:, np.newaxis]], axis=1
-        )
+    @property
+    def confusion(self) -> NDArray[np.float64]:
+        """N × C × C."""
+        return self.flat[:, : self.classes**2].toarray().reshape(-1, self.classes, self.classes)  # type: ignore[no-any-return]
 
-    @classmethod
-    def from_flat(cls, flat: NDArray[np.float64], classes: int) -> Self:
-        """The inverse of `flat`."""
-        ends = classes * classes, classes * classes + BINS * 3
-        return cls(
-            flat[:, : ends[0]].reshape(-1, classes, classes),
-            flat[:, ends[0] : ends[1]].reshape(-1, BINS, 3),
-            flat[:, ends[1]],
-        )
+    @property
+    def calibration(self) -> NDArray[np.float64]:
+        """N × BINS × 3."""
+        return self.flat[:, self.classes**2 : -1].toarray().reshape(-1, BINS, 3)  # type: ignore[no-any-return]
+
+    @property
+    def top5(self) -> NDArray[np.float64]:
+        """N."""
+        return self.flat[:, [-1]].toarray()[:, 0]  # type: ignore[no-any-return]
 
 
 def counted(targets: NDArray[np.integer]) -> NDArray[np.bool_]:

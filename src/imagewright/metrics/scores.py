@@ -33,12 +33,13 @@ def scores(counts: Counts, task: str, classes: Sequence[str], ignore: Sequence[s
         dice/<class> and iou/<class>; both from pixels summed over all images, not averaged image by image.
     """
     shown = [position for position, name in enumerate(classes) if name not in ignore]
-    f1, iou = f1_by_class(counts.confusion), iou_by_class(counts.confusion)
-    result = {"accuracy": accuracy(counts.confusion), "ece": expected_calibration_error(counts.calibration)}
+    confusion = counts.confusion
+    f1, iou = f1_by_class(confusion), iou_by_class(confusion)
+    result = {"accuracy": accuracy(confusion), "ece": expected_calibration_error(counts.calibration)}
     if task == "classification":
         result["macro_f1"] = _mean(f1[:, shown])
         if len(classes) > TOP:
-            result["top5_accuracy"] = _ratio(counts.top5, counts.confusion.sum(axis=(1, 2)))
+            result["top5_accuracy"] = _ratio(counts.top5, confusion.sum(axis=(1, 2)))
         result |= {f"f1/{classes[position]}": f1[:, position] for position in shown}
     else:
         result["dice"] = _mean(f1[:, [position for position in shown if position > 0]])

@@ -14,8 +14,10 @@ PICTURES = {
     "True and predicted classes on test": "evaluate/{experiment}/confusion.png",
     "Confidence beside accuracy on test": "evaluate/{experiment}/calibration.png",
     "The worst mistakes on test": "evaluate/{experiment}/examples.png",
+    "Images as stored (top row), and as the training saw them": "select/{experiment}/augmented.png",
     "The images, a strip for each class": "index/{data}/contact.png",
 }
+SWEEP = {"The trials of the sweep, the chosen one thick": "select/{experiment}/trials.png"}
 FEW_GROUPS = 20
 
 
@@ -35,13 +37,16 @@ def write_summary(section: ReportSection, results: Path, out: Path) -> None:
 
 def _entry(experiment: str, results: Path) -> dict[str, Any]:
     bundle = read_json(results / "bundle" / experiment / "bundle.json")
+    trials = read_json(results / "select" / experiment / "selection.json")["trials"]
+    shown = {**SWEEP, **PICTURES} if len(trials) > 1 else PICTURES
     pictures = {
         caption: _inline(results / pattern.format(experiment=experiment, data=bundle["data"]))
-        for caption, pattern in PICTURES.items()
+        for caption, pattern in shown.items()
     }
     return {
         "name": experiment,
         "bundle": bundle,
+        "trials": sorted(trials, key=lambda trial: -trial["value"]),
         "gate": read_json(results / "gate" / experiment / "gate.json"),
         "evaluation": read_json(results / "evaluate" / experiment / "metrics.json"),
         "pictures": pictures,

@@ -18,6 +18,7 @@ from imagewright.metrics.scores import scores
 from imagewright.models.build import ModelSpec
 from imagewright.models.network import load_network
 from imagewright.models.predict import predict_batches
+from imagewright.select.trials import check_distinct, draw_trials, trial_table
 from imagewright.statistics.temperature import fit_temperature
 from imagewright.tensors.dataset import TensorSplit, read_meta
 
@@ -27,12 +28,14 @@ TOLERANCE = 1e-3
 CALIBRATION_PIXELS = 2_000
 """Decisions of one image that the temperature is fitted on: neighbouring pixels say the same thing."""
 
-TRAVELS = ("task", "classes", "ignore", "input", "max_pixels", "model")
+TRAVELS = ("task", "classes", "names", "ignore", "input", "max_pixels", "model", "normalisation", "pretrained")
 """What goes with the weights, so that every later stage needs no more than `select`'s folder."""
 
 
 def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path) -> None:
-    """Write the best trial's `model.safetensors` and `history.csv`, and `selection.json`.
+    """Write the best trial's `model.safetensors`, `history.csv` and `augmented.png`, and `selection.json`.
+
+    A table of all trials and a picture of them are `trials.csv` and `trials.png`.
 
     Args:
         section: the trials' names and the metric that ranks them.
@@ -41,17 +44,19 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
         out: the folder to write to.
 
     Raises:
-        EvidenceError: a trial was not validated on val, or its recorded metric is not what its weights give.
+        EvidenceError: a trial was not validated on val, two trials are one and the same, or a recorded metric is not
+            what its weights give.
     """
     torch.set_num_threads(section.threads)
     records = {name: read_json(trials / name / "trial.json") for name in section.trials}
     val_sha256 = read_meta(tensors)["splits"]["val"]["sha256"]
     for name, record in records.items():
-        if record["effective"]["val"]["sha256"] != val_sha256:
+        if record["seen"]["val"] != val_sha256:
             raise EvidenceError(
                 f"select: trial {name!r} was not validated on this val split",
                 "train it again: delete its folder in results/train/ and run snakemake",
             )
+    check_distinct(records, section.trials)
     # The first of equals wins, so the order of the trials decides and nothing else.
     best = max(section.trials, key=lambda name: records[name]["best"]["value"])
     record = records[best]
@@ -59,7 +64,10 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
     logits, targets, counts = _predict_val(trials / best, record, val, section.batch_size)
     measured = float(scores(counts.total(), record["task"], record["classes"], record["ignore"])[section.monitor][0])
     check_recorded_metric(trials / best, record, section.monitor, measured)
-    for name in ("model.safetensors", "history.csv"):
+    table = trial_table(section.trials, records, section.monitor)
+    table.to_csv(out / "trials.csv", index=False)
+    draw_trials(table, section.monitor, best, out / "trials.png")
+    for name in ("model.safetensors", "history.csv", "augmented.png"):
         shutil.copyfile(trials / best / name, out / name)
     write_json(
         out / "selection.json",
@@ -68,14 +76,16 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
             "trial": best,
             # Hashes of the files that were open, the last of them just now: `evaluate` compares them with test.
             "seen": {
-                "train": record["effective"]["train"]["sha256"],
-                "val": record["effective"]["val"]["sha256"],
+                "train": record["seen"]["train"],
+                "val": record["seen"]["val"],
                 "calibration": val.sha256,
             },
             "monitor": section.monitor,
             "value": measured,
             "temperature": fit_temperature(logits, targets),
-            "trials": [{"trial": name, **records[name]["best"]} for name in section.trials],
+            "trials": [
+                {"trial": name, "values": values, **records[name]["best"]} for name, values in section.trials.items()
+            ],
         },
     )
 

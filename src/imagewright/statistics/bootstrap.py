@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from imagewright.metrics.counts import Counts
 from imagewright.metrics.scores import scores
@@ -42,14 +43,17 @@ def score_with_intervals(
         `{metric: {"value": .., "low": .., "high": ..}}`; None where a metric is undefined.
     """
     codes, names = pd.factorize(np.asarray(groups))
-    flat = counts.flat()
-    by_group = np.zeros((len(names), flat.shape[1]))
-    np.add.at(by_group, codes, flat)
+    member = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(len(names), len(codes)))
+    by_group = member @ counts.flat
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    number = counts.confusion.shape[1]
     parts = [
-        scores(Counts.from_flat(weights[start : start + CHUNK] @ by_group, number), task, classes, ignore)
+        scores(
+            Counts.from_flat(csr_array(weights[start : start + CHUNK]) @ by_group, counts.classes),
+            task,
+            classes,
+            ignore,
+        )
         for start in range(0, resamples, CHUNK)
     ]
     value = scores(counts.total(), task, classes, ignore)

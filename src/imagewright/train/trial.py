@@ -1,114 +1,133 @@
 """Train one trial and record it."""
 
-import logging
-import math
-import sys
-import tempfile
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from lightning.fabric import Fabric, seed_everything
 
+import imagewright
+from imagewright.config.code import code_fingerprint
 from imagewright.config.train import TrainSection
-from imagewright.errors import EvidenceError, ModelError
-from imagewright.files import write_json
-from imagewright.models.build import ModelSpec
-from imagewright.models.network import build_network, save_weights
-from imagewright.tensors.dataset import Batch, TensorSplit, read_meta
-from imagewright.train.augmentation import Augmentation
+from imagewright.errors import EvidenceError
+from imagewright.files import sha256_json, write_json
+from imagewright.models.build import ModelSpec, build_backbone
+from imagewright.models.freeze import Freezer
+from imagewright.models.network import Network, save_weights
+from imagewright.models.normalisation import normalisation
+from imagewright.models.pretrained import load_pretrained
+from imagewright.models.window import unwrapped
+from imagewright.tensors.dataset import TensorSplit, read_meta
+from imagewright.train.augmentation import Augmentation, draw_augmented
+from imagewright.train.batches import DrawnBatches, EpochBatches, balanced_weights, train_loader, val_loader
+from imagewright.train.checkpoint import Checkpoint
 from imagewright.train.history import History
+from imagewright.train.loop import Log, Training
 from imagewright.train.losses import build_loss
-from imagewright.train.module import TrialModule
-from imagewright.train.record import effective_values, environment
+from imagewright.train.optimizer import Schedule, build_optimizer
+from imagewright.train.processes import open_fabric
+from imagewright.train.profiling import profiled
+from imagewright.train.record import check_reached, effective_values, environment
+from imagewright.train.validation import Validation
 
 
-def train_trial(section: TrainSection, tensors: Path, out: Path) -> None:
-    """Train, keep the weights of the best epoch on val, and write `model.safetensors`, `history.csv`, `trial.json`.
+def train_trial(
+    section: TrainSection, tensors: Path, out: Path | None, checkpoints: Path, evidence: Path, log: Log
+) -> None:
+    """Train, and keep the weights of the best epoch on val.
+
+    Writes `model.safetensors`, `history.csv`, `trial.json` and `augmented.png`.
 
     Args:
         section: model, loss, optimizer, augmentation and training.
         tensors: what `tensors` wrote.
-        out: the folder to write to.
+        out: the folder to write to; none in a process that only helps another one.
+        checkpoints: the folder with the state to resume from; to be removed when the outputs are in place.
+        evidence: the folder for the profile, where one is asked for.
+        log: told of losses and metrics while the training runs.
 
     Raises:
         ModelError: the model, loss or optimizer cannot be built, or the loss is not a number.
-        EvidenceError: a loader read another split than it should have.
+        EvidenceError: a loader read another split than it should have, or a value did not take part.
     """
     settings = section.train
     torch.set_num_threads(settings.threads)
-    _quiet()
+    fabric = open_fabric(settings)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     seed_everything(settings.seed, workers=True, verbose=False)
     meta = read_meta(tensors)
+    train, val = TensorSplit(tensors, "train"), TensorSplit(tensors, "val")
+    seen = {"train": train.sha256, "val": val.sha256}
+    check_splits(seen, meta)
+
     spec = _model_spec(section, meta)
-    module = TrialModule(
-        build_network(spec, meta["mean"], meta["std"]),
-        build_loss(section.loss),
-        section.optimizer,
-        meta["task"],
-        meta["classes"],
-        meta["ignore"],
+    backbone = build_backbone(spec)
+    started_from = load_pretrained(backbone, spec, section.model.pretrained)
+    mean, std, measured_by = normalisation(backbone, spec, section.model.pretrained, meta["mean"], meta["std"])
+    network = Network(backbone, mean, std)
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(fabric.device)
+
+    window = (spec.window["height"], spec.window["width"]) if spec.window else None
+    augmentation = Augmentation(
+        section.augment, meta["input"]["background"], len(meta["classes"]), window, spec.channels, meta["task"]
     )
-    train_loader, val_loader = build_loaders(section, tensors, meta)
-    history = History(out / "history.csv", settings.monitor)
-    with tempfile.TemporaryDirectory(dir=out) as checkpoints:
-        best = ModelCheckpoint(
-            checkpoints, monitor=f"val/{settings.monitor}", mode="max", save_top_k=1, save_weights_only=True
-        )
-        trainer = _build_trainer(section, [history, best, *_callbacks(section)])
-        trainer.fit(module, train_loader, val_loader)
-        if not math.isfinite(history.rows[-1]["train/loss"]):
-            raise ModelError("the training loss is not a number", "lower optimizer.lr, or set train.gradient_clip")
-        stored = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(stored["state_dict"])
-    save_weights(module.network, out / "model.safetensors")
-    effective = effective_values(trainer, module)
-    check_splits(effective, meta)
+    drawn = DrawnBatches(train, augmentation if augmentation.active else None)
+    batches = EpochBatches(
+        len(train), settings.batch_size, settings.accumulate, settings.seed, fabric.global_rank, fabric.world_size,
+        balanced_weights(train.targets) if settings.sampling == "balanced" else None,
+    )  # fmt: skip
+    loss = fabric.to_device(build_loss(section.loss, [meta["splits"]["train"]["targets"][c] for c in meta["classes"]]))
+    optimizer = build_optimizer(section.optimizer, unwrapped(network.backbone))
+    history = History(out / "history.csv" if out else None, settings.monitor, settings.epochs)
+    training = Training(
+        settings, fabric, network, Freezer(network.backbone, spec), loss, optimizer,
+        Schedule(section.optimizer.schedule, optimizer, settings.epochs, batches.steps), batches,
+        train_loader(batches, drawn, settings.workers),
+        _validation(val, section, meta, loss, fabric), history,
+        Checkpoint(checkpoints, _key(section, meta, environment(fabric.world_size))), log,
+    )  # fmt: skip
+    with profiled(evidence if settings.profile and out else None) as after_step:
+        training.run(after_step)
+
+    effective = effective_values(training, drawn)
+    check_reached(section, effective)
+    if out is None:
+        return
+    network.load_state_dict(training.best.weights)
+    save_weights(network, out / "model.safetensors")
+    history.write(out / "history.csv")
+    draw_augmented(train, augmentation, out / "augmented.png")
     write_json(
         out / "trial.json",
         {
-            "task": meta["task"],
-            "classes": meta["classes"],
-            "ignore": meta["ignore"],
-            "input": meta["input"],
-            "max_pixels": meta["max_pixels"],
+            **{key: meta[key] for key in ("task", "classes", "names", "ignore", "input", "max_pixels")},
             "model": spec.to_dict(),
+            "pretrained": started_from,
+            "normalisation": {"mean": list(mean), "std": list(std), "from": measured_by},
             "monitor": settings.monitor,
-            "best": {"epoch": stored["epoch"] + 1, "value": float(best.best_model_score or math.nan)},
+            "best": {"epoch": training.best.epoch, "value": training.best.value},
             "epochs_run": len(history.rows),
-            "steps": trainer.global_step,
+            "steps": training.steps,
+            "steps_executed": training.executed,
+            "resumed_from": training.resumed_from,
             "seed": settings.seed,
+            "seen": seen,
             "effective": effective,
-            "environment": environment(),
+            "environment": environment(fabric.world_size),
         },
     )
 
 
-def build_loaders(section: TrainSection, tensors: Path, meta: dict[str, Any]) -> tuple[Any, Any]:
-    """The train loader, shuffled and augmented, and the val loader, in order and as stored."""
-    settings = section.train
-    augmentation = Augmentation(section.augment, meta["input"]["background"])
-    train = TensorSplit(tensors, "train", augmentation if augmentation.steps else None)
-    val = TensorSplit(tensors, "val")
-    generator = torch.Generator().manual_seed(settings.seed)
-    # A last batch of one image would break batch norm, so what does not fill a batch waits for the next epoch.
-    drop_last = len(train) >= settings.batch_size
-    shuffled = BatchSampler(RandomSampler(train, generator=generator), settings.batch_size, drop_last)
-    in_order = BatchSampler(SequentialSampler(val), settings.batch_size, drop_last=False)
-    return _loader(train, shuffled), _loader(val, in_order)
-
-
-def check_splits(effective: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Stop if a loader read anything but its own split, as the hash of the files it had open tells.
+def check_splits(seen: Mapping[str, str], meta: dict[str, Any]) -> None:
+    """Stop if a loader reads anything but its own split, as the hash of the files that it has open tells.
 
     Raises:
         EvidenceError: for example, the test split served as validation.
     """
-    for split in ("train", "val"):
-        read = effective[split]["sha256"]
+    for split, read in seen.items():
         if read != meta["splits"][split]["sha256"]:
             other = next((name for name, values in meta["splits"].items() if values["sha256"] == read), "unknown data")
             raise EvidenceError(
@@ -117,9 +136,19 @@ def check_splits(effective: dict[str, Any], meta: dict[str, Any]) -> None:
             )
 
 
-def _loader(split: TensorSplit, batches: BatchSampler) -> "DataLoader[Batch]":
-    # The sampler yields lists of positions and the dataset gathers a whole batch, so no worker or collation is needed.
-    return DataLoader(split, sampler=batches, batch_size=None, num_workers=0, pin_memory=torch.cuda.is_available())
+def _validation(
+    val: TensorSplit, section: TrainSection, meta: dict[str, Any], loss: torch.nn.Module, fabric: Fabric
+) -> Validation:
+    loader = val_loader(val, section.train.batch_size, fabric.global_rank, fabric.world_size)
+    return Validation(loader, len(val), loss, meta["task"], meta["classes"], meta["ignore"], fabric)
+
+
+def _key(section: TrainSection, meta: dict[str, Any], machine: dict[str, Any]) -> str:
+    """All that a training depends on: a checkpoint is taken up by the same training only."""
+    source = Path(imagewright.__file__).parents[1]
+    code = code_fingerprint(Path(__file__), source)["all"]
+    splits = {name: split["sha256"] for name, split in meta["splits"].items()}
+    return sha256_json([section.to_dict(), splits, code, machine])
 
 
 def _model_spec(section: TrainSection, meta: dict[str, Any]) -> ModelSpec:
@@ -133,38 +162,5 @@ def _model_spec(section: TrainSection, meta: dict[str, Any]) -> ModelSpec:
         height=form["height"],
         width=form["width"],
         arguments=section.model.arguments,
+        window=section.model.window.to_dict() if section.model.window else None,
     )
-
-
-def _callbacks(section: TrainSection) -> list[Callback]:
-    settings = section.train
-    callbacks: list[Callback] = [TQDMProgressBar(leave=False)] if sys.stderr.isatty() else []
-    if settings.patience:
-        callbacks.append(EarlyStopping(f"val/{settings.monitor}", mode="max", patience=settings.patience))
-    return callbacks
-
-
-def _build_trainer(section: TrainSection, callbacks: list[Callback]) -> Trainer:
-    settings = section.train
-    return Trainer(
-        accelerator="auto",
-        devices=1,
-        precision=settings.precision,
-        max_epochs=settings.epochs,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=callbacks,
-        deterministic="warn",
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-    )
-
-
-def _quiet() -> None:
-    """Keep Lightning's advice, which is about other loaders than ours, out of the log."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
