@@ -143,7 +143,7 @@ def _write(outcomes: list[Outcome], classes: str, minutes: float) -> None:
         "",
         "`python benchmarks/projects.py --data ...`: all experiments in one call of `snakemake --cores 2`, from raw "
         f"files to gated bundles, in {minutes:.0f} minutes. Measured on test with the runtime that is served; "
-        "95 % bootstrap intervals over groups. Seconds are those of the training, and of all stages of the experiment's own.",
+        "95 % bootstrap intervals over groups. Seconds are those of the training, and of all its stages.",
         "",
         "| experiment | metric | value | interval | aim | baseline | test images (groups) | runtime | training | all |",
         "|---|---|---:|---:|---:|---:|---:|---|---:|---:|",
@@ -159,8 +159,8 @@ def _write(outcomes: list[Outcome], classes: str, minutes: float) -> None:
         "",
         classes,
         "",
-        "The eight tissue tiles are of one patient; they were split tile by tile, which shows that everything works and "
-        "says nothing about tissue. Intervals over few groups are too narrow.",
+        "The eight tissue tiles are of one patient; they were split tile by tile, which shows that everything works "
+        "and says nothing about tissue. Intervals over few groups are too narrow.",
         "",
     ]
     (MEASUREMENTS / "projects.md").write_text("\n".join(lines))

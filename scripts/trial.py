@@ -20,9 +20,10 @@ def trial(experiment: Experiment, overrides: Overrides = None) -> None:
     The tensors have to be there: snakemake --cores 8 tensors_all --config experiments=<experiment>
 
     \b
-    Examples:
+    Example:
       python scripts/trial.py digits optimizer.lr=0.01 train.batch_size=32
-      wandb sweep config/sweep/digits.yaml && wandb agent <what it prints>
+
+    By an agent: wandb sweep config/sweep/digits.yaml, then WANDB_DIR=runs wandb agent <what it prints>
     """
     from imagewright.config.compose import compose_experiment
     from imagewright.config.sweep import trial_name

@@ -104,6 +104,7 @@ def make_project(root: Path) -> Project:
         choices = {"data": data, "tensors": f"gray{side}"} | (
             {"model": "resnet10t"} if data == "digits8" else {"model": "unet", "loss": "dice_ce"}
         )
+        choices["tracking"] = "disabled"
         training = {"epochs": 6, "batch_size": 16} | ({"monitor": "dice"} if data == "shapes" else {})
         project.write_yaml(
             f"config/experiment/{data}.yaml",

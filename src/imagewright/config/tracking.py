@@ -1,7 +1,9 @@
 """`config/tracking/`: whether and where Weights & Biases keeps the runs; no result depends on it."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
 
 from imagewright.config.section import Section
 
@@ -12,7 +14,7 @@ class TrackingConfig(Section):
     mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = "imagewright"
     entity: str | None = None
-    pictures: int = 16
+    pictures: Annotated[int, Field(ge=0)] = 16
 
     @classmethod
     def read_or_off(cls, path: Path | None) -> Self:
