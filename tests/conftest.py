@@ -40,6 +40,7 @@ class Project:
     """A folder in which `snakemake` runs as a user would run it."""
 
     root: Path
+    timeout: int = TIMEOUT_S
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake on two cores; everything that it prints is in `stdout`."""
@@ -51,7 +52,7 @@ class Project:
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         environment.pop("PYTHONPATH", None)
         return subprocess.run(
-            command, cwd=self.root, env=environment, text=True, timeout=TIMEOUT_S, check=False,
+            command, cwd=self.root, env=environment, text=True, timeout=self.timeout, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

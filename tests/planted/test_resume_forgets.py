@@ -1,37 +1,26 @@
 """A state that is not taken back: the training goes on and says nothing, but it is another training."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+import tiny_training
+from tiny_training import section, write_digits
 
-from imagewright.config.train import TrainSection
 from imagewright.errors import EvidenceError
-from imagewright.files import sha256
-from imagewright.tensors.write import split_sha256
 from imagewright.train.checkpoint import Checkpoint
 from imagewright.train.loop import Training
-from imagewright.train.trial import train_trial
 
+State = dict[str, Any]
 STOPPED_AT = 23
 """In the middle of the second epoch; the last checkpoint is of the step before."""
 
-SECTION = TrainSection.model_validate(
-    {
-        "model": {"library": "timm", "name": "resnet10t", "arguments": {"drop_rate": 0.1}},
-        "loss": {"name": "cross_entropy"},
-        "optimizer": {"name": "adamw", "lr": 0.004},
-        "augment": {"rotate": 5},
-        "train": {"epochs": 3, "batch_size": 16, "ema": 0.6, "checkpoint_steps": 2, "threads": 1},
-    }
+SECTION = section(
+    model={"arguments": {"drop_rate": 0.1}},
+    augment={"rotate": 5},
+    train={"epochs": 3, "ema": 0.6, "checkpoint_steps": 2},
 )
-
-
-State = dict[str, Any]
 
 
 class Stopped(Exception):
@@ -40,23 +29,8 @@ class Stopped(Exception):
 
 @pytest.fixture(scope="module")
 def tensors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Digits of 8×8 pixels as stored tensors: 240 to train on, 100 for each of the others."""
-    folder = tmp_path_factory.mktemp("tensors")
-    images, labels = load_digits(return_X_y=True)
-    splits = {}
-    for name, part in {"train": slice(0, 240), "val": slice(240, 340), "test": slice(340, 440)}.items():
-        paths = folder / f"{name}.images.npy", folder / f"{name}.targets.npy"
-        np.save(paths[0], (images[part] * 15).astype(np.uint8).reshape(-1, 8, 8, 1).repeat(2, 1).repeat(2, 2))
-        np.save(paths[1], labels[part].astype(np.int64))
-        counts = {str(digit): int((labels[part] == digit).sum()) for digit in range(10)}
-        splits[name] = {"images": len(labels[part]), "targets": counts, "sha256": split_sha256(*paths)}
-    meta = {
-        "task": "classification", "classes": [str(digit) for digit in range(10)], "names": {}, "ignore": [],
-        "input": {"height": 16, "width": 16, "colour": "gray", "fit": "stretch", "background": 0},
-        "max_pixels": 1000, "mean": [0.3], "std": [0.3], "splits": splits,
-    }  # fmt: skip
-    (folder / "meta.json").write_text(json.dumps(meta))
-    return folder
+    """What is trained on."""
+    return write_digits(tmp_path_factory.mktemp("tensors"))
 
 
 def train(tensors: Path, folder: Path, stop: int | None = None) -> State:
@@ -66,14 +40,7 @@ def train(tensors: Path, folder: Path, stop: int | None = None) -> State:
         if step == stop:
             raise Stopped
 
-    out = folder / "out"
-    out.mkdir(parents=True, exist_ok=True)
-    train_trial(SECTION, tensors, out, folder / "checkpoints", folder / "evidence", log)
-    return {
-        "weights": sha256(out / "model.safetensors"),
-        "history": (out / "history.csv").read_text(),
-        **json.loads((out / "trial.json").read_text()),
-    }
+    return tiny_training.train(SECTION, tensors, folder, log)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Score the test split: metrics with intervals beside a baseline, every prediction, and pictures."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,18 @@ def evaluate_model(
         samples: how many predictions it is told of.
 
     Raises:
-        EvidenceError: the model has seen the test split.
+        EvidenceError: the model has seen the test split, or names its outputs in another order than the tensors do, or
+            these in another than the index.
     """
     torch.set_num_threads(config.threads)
     selection, meta = read_json(selected / "selection.json"), read_meta(tensors)
     test = TensorSplit(tensors, "test")
     check_unseen(selection, test.sha256)
+    check_same_classes(selection["classes"], meta["classes"])
     rows = pd.read_parquet(index / "index.parquet").query("split == 'test'").reset_index(drop=True)
     task, classes, ignore = meta["task"], meta["classes"], meta["ignore"]
+    if task == "classification":
+        check_same_labels(rows, test.targets, classes)
 
     probabilities, counts, worst = _predict(load_predictor(selected), test, config, task)
     metrics: dict[str, Any] = score_with_intervals(
@@ -111,10 +116,41 @@ def check_unseen(selection: dict[str, Any], test_sha256: str) -> None:
         )
 
 
+def check_same_classes(of_model: Sequence[str], of_tensors: Sequence[str]) -> None:
+    """Stop if the model names its outputs in another order than the tensors name their targets.
+
+    Raises:
+        EvidenceError: it does.
+    """
+    for position, (name, other) in enumerate(zip_longest(of_model, of_tensors)):
+        if name != other:
+            raise EvidenceError(
+                f"evaluate: output {position} of the model is {name!r}, but {other!r} in the tensors",
+                "train again on these tensors: delete results/train/ and results/select/ of this experiment",
+            )
+
+
+def check_same_labels(rows: pd.DataFrame, targets: NDArray[np.integer], classes: Sequence[str]) -> None:
+    """Stop if the stored targets, by the names of the classes, are not the labels in the index.
+
+    Raises:
+        EvidenceError: they are not.
+    """
+    for path, label, target in zip(rows["path"], rows["label"], targets, strict=True):
+        if label != (stored := classes[target]):
+            raise EvidenceError(
+                f"evaluate: {path} is {label!r} in the index, but {stored!r} in the tensors",
+                "the order of the rows or of the classes changed between the two: delete results/tensors/ of this data",
+            )
+
+
 def baseline(counts: Counts, meta: dict[str, Any]) -> dict[str, Any]:
-    """What a model scores that knows only which class is the most frequent in train (for masks: the first class)."""
+    """What a model scores that knows only which class is the most frequent in train.
+
+    For masks it is the first class, which counts as background; but one that is ignored is never right.
+    """
     classes, frequent = meta["classes"], meta["splits"]["train"]["targets"]
-    if meta["task"] == "segmentation":
+    if meta["task"] == "segmentation" and classes[0] not in meta["ignore"]:
         position = 0
     else:
         position = max(range(len(classes)), key=lambda index: frequent[classes[index]])

@@ -12,7 +12,7 @@ from imagewright.index import checks
 from imagewright.index.classes import name_by_class, resolve_classes
 from imagewright.index.contact import write_contact_sheet
 from imagewright.index.inspect import inspect_samples
-from imagewright.index.readers import open_reader
+from imagewright.index.readers import open_reader, published_order
 from imagewright.index.splits import assign_groups, cut_splits
 
 COLUMNS = [
@@ -42,6 +42,7 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     checks.check_task(samples, section.task)
     samples = name_by_class(samples, section.classes, section.names)
     classes = resolve_classes(samples, section.classes, section.names)
+    checks.check_order(classes, published_order(section.layout, classes), section.layout.kind)
 
     seen = inspect_samples(reader, samples, values, section.max_pixels, workers)
     checks.check_readable(seen, section.max_unreadable, evidence)
@@ -51,7 +52,9 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     rows, ignored = checks.leave_out_ignored(rows, classes, section)
     checks.check_enough(rows, classes, section)
 
+    named = rows["group"].notna()
     rows["group"] = assign_groups(rows, section.split)
+    checks.check_grouped(rows, named, section.layout)
     # Given splits are judged as they came, before a missing one is cut from them.
     checks.check_groups(rows, evidence)
     rows["split"] = cut_splits(rows, section.split)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from imagewright.config.data import IndexSection
+from imagewright.config.layout import Bcss, Gtsrb, Layout
 from imagewright.errors import DataError
 from imagewright.index.readers import Sample
 
@@ -26,6 +28,34 @@ def check_task(samples: Sequence[Sample], task: str) -> None:
             raise DataError(
                 f"{sample.path}: the layout gives it no {what}, which {task} needs",
                 f"give every image a {what}, or correct task or layout.kind in config/data/",
+            )
+
+
+def check_order(classes: Sequence[str], published: Sequence[str], kind: str) -> None:
+    """Stop if a public data set's classes are not those of its own numbers, in their order.
+
+    Its forms list them in different orders, and a table of numbers in none: a model of one form would be wrong on
+    another.
+
+    Args:
+        classes: in the order of the model's outputs.
+        published: those of them that the data set knows, in the order of its numbers.
+        kind: of the layout, for the message.
+
+    Raises:
+        DataError: they differ.
+    """
+    if unknown := [name for name in classes if name not in published]:
+        raise DataError(
+            f"layout {kind}: {unknown[0]!r} is no class of this data set",
+            "list its classes in config/data/ as the file does that is shipped for it",
+        )
+    for position, (name, expected) in enumerate(zip_longest(classes, published)):
+        if name != expected:
+            raise DataError(
+                f"layout {kind}: class {position} is {name!r}, but the published order has {expected!r} there",
+                f"list them so in config/data/: {', '.join(published[:10])}; or correct that order in "
+                "src/imagewright/index/readers/",
             )
 
 
@@ -92,6 +122,27 @@ def check_enough(rows: pd.DataFrame, classes: Sequence[str], section: IndexSecti
             )
 
 
+def check_grouped(rows: pd.DataFrame, named: pd.Series, layout: Layout) -> None:
+    """Stop if a track or patient was lost on the way: frames of one track would be cut apart, and nobody would see it.
+
+    Args:
+        rows: with the `group` that the splits are cut by.
+        named: which of them the layout gave a group.
+        layout: Gtsrb and Bcss know one for every image; only GTSRB's test images are published without.
+
+    Raises:
+        DataError: an image that should have a group is grouped by its pixels alone.
+    """
+    known = isinstance(layout, Bcss) | (isinstance(layout, Gtsrb) & (rows["split"] != "test"))
+    lost = rows[(rows["group"] == rows["pixels"]) & (known | named)]
+    if len(lost):
+        raise DataError(
+            f"{len(lost)} images have lost their group (track, patient), which layout {layout.kind} knows; "
+            f"first: {lost['path'].iloc[0]}",
+            "correct what drops it in src/imagewright/index/, or say in data.split.group what belongs together",
+        )
+
+
 def check_groups(rows: pd.DataFrame, evidence: Path) -> None:
     """Stop if a group (track, patient, block) is in two splits."""
     # Rows without a group of their own are grouped by their pixels; those are for the duplicates policy to judge.
@@ -101,7 +152,7 @@ def check_groups(rows: pd.DataFrame, evidence: Path) -> None:
         bad = named[named["group"].isin(torn.index)].sort_values(["group", "split"])
         where = _write(bad[["group", "split", "path"]], evidence / "groups-in-two-splits.csv")
         name = str(torn.index[0])
-        both = ", ".join(sorted(named.loc[named["group"] == name, "split"].unique()))
+        both = ", ".join(sorted(named.loc[named["group"] == name, "split"].dropna().unique()))
         raise DataError(
             f"{len(torn)} groups are in more than one split; first: {name!r} is in {both}",
             f"move each group (patient, track) to one split, or say in data.split.group what belongs together "

@@ -4,6 +4,7 @@ A reader lists samples and gives the bytes of one. Whether the bytes are a pictu
 find out. A reader is sent to every worker process, so it holds paths and no data.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from imagewright.config import layout as layouts
@@ -13,12 +14,12 @@ from imagewright.index.readers.base import Reader, Sample
 from imagewright.index.readers.bcss import open_bcss
 from imagewright.index.readers.class_folders import ClassFolderReader
 from imagewright.index.readers.csv_manifest import CsvManifestReader
-from imagewright.index.readers.fer2013 import open_fer2013
+from imagewright.index.readers.fer2013 import EMOTIONS, open_fer2013
 from imagewright.index.readers.gtsrb import open_gtsrb
 from imagewright.index.readers.image_mask_pairs import ImageMaskPairReader
-from imagewright.index.readers.stanford_dogs import open_stanford_dogs
+from imagewright.index.readers.stanford_dogs import ID, open_stanford_dogs
 
-__all__ = ["Reader", "Sample", "open_reader"]
+__all__ = ["Reader", "Sample", "open_reader", "published_order"]
 
 
 def open_reader(layout: Layout, raw: Path, max_pixels: int = MAX_PIXELS) -> Reader:
@@ -47,3 +48,18 @@ def open_reader(layout: Layout, raw: Path, max_pixels: int = MAX_PIXELS) -> Read
             return open_stanford_dogs(raw)
         case layouts.Bcss():
             return open_bcss(raw, layout.tile, layout.stride or layout.tile, max_pixels)
+
+
+def published_order(layout: Layout, classes: Sequence[str]) -> list[str]:
+    """The classes in the order of the numbers that a public data set gives them; else as they are.
+
+    A class that the data set does not know is left out.
+    """
+    match layout:
+        case layouts.Fer2013():
+            return [name for name in EMOTIONS if name in classes]
+        case layouts.Gtsrb():
+            return sorted(filter(str.isdecimal, classes), key=int)
+        case layouts.StanfordDogs():
+            return sorted(filter(ID.fullmatch, classes))
+    return list(classes)

@@ -1,7 +1,8 @@
 """German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012): the official folders, or Kaggle's.
 
 A label is the class's number without leading zeros, in both forms. A track is one sign filmed while passing it: its
-30 frames are nearly the same picture, so that (class, track) is the group. Test images come without tracks.
+30 frames are nearly the same picture, so that (class, track) is the group. Test images come without tracks; one that
+has a track's name was moved there from training.
 """
 
 import re
@@ -50,7 +51,8 @@ class OfficialGtsrbReader(FileReader):
             return found
         listing = self._test_labels(test)
         return found + [
-            Sample(id=path, path=path, label=label, split="test") for path, label in self._listed(test, listing).items()
+            Sample(id=path, path=path, label=label, split="test", group=_track_if_named(path, label))
+            for path, label in self._listed(test, listing).items()
         ]
 
     def _of_class(self, folder: Path) -> list[Sample]:
@@ -114,7 +116,7 @@ class KaggleGtsrbReader(FileReader):
                     f"{listing}, line {line}: ClassId {label} does not fit {row['path']}",
                     "correct the one or the other",
                 )
-            group = _track(path, label) if split == "train" else None
+            group = (_track if split == "train" else _track_if_named)(path, label)
             found[path] = Sample(id=path, path=path, label=label, split=split, group=group)
         there = [
             path.relative_to(self.raw).as_posix()
@@ -136,3 +138,7 @@ def _track(path: str, label: str) -> str:
     if not (match := FRAME.fullmatch(name)):
         raise DataError(f"{path}: the name does not say its track and frame, as in 00003_00017", "give its name back")
     return f"{label}/{match['track']}"
+
+
+def _track_if_named(path: str, label: str) -> str | None:
+    return _track(path, label) if FRAME.fullmatch(path.rpartition("/")[2]) else None

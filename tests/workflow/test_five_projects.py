@@ -1,0 +1,37 @@
+"""Each of the five projects runs on its real images; what it reaches is measured by benchmarks/projects.py."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT, Project
+
+sys.path.insert(0, str(CHECKOUT / "benchmarks"))
+from projects import prepare
+
+REAL = os.environ.get("IMAGEWRIGHT_REAL_DATA")
+TEST_IMAGES = {"emotion": 415, "tissue": 2, "drinks": 114, "signs-mobilenet": 516, "dogs": 216}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not REAL, reason="IMAGEWRIGHT_REAL_DATA names no folder of real pictures")
+def test_an_epoch_of_each(tmp_path: Path) -> None:
+    prepare(Path(str(REAL)), tmp_path)
+    project = Project(tmp_path, timeout=1100)
+    overrides = "overrides=[train.epochs=1,tracking=disabled]"
+    done = project.snakemake("evaluate_all", "--config", f"experiments={','.join(TEST_IMAGES)}", overrides)
+    assert done.returncode == 0, done.stdout[-4000:]
+    for experiment, images in TEST_IMAGES.items():
+        folder = next((tmp_path / "results/evaluate").glob(f"{experiment}~*")).relative_to(tmp_path)
+        metrics = project.json(f"{folder}/metrics.json")
+        assert metrics["n"] == images
+        if experiment == "tissue":
+            assert "dice/outside_roi" not in metrics and {"dice/tumor", "dice/stroma"} <= metrics.keys()
+        if experiment in ("drinks", "dogs"):
+            # An epoch of a new head on ImageNet features says more than the most frequent class.
+            assert metrics["accuracy"]["low"] > metrics["baseline"]["accuracy"]
+    dogs = project.json("results/index/dogs/report.json")
+    assert len(dogs["classes"]) == 120 and all(name.startswith("n0") for name in dogs["classes"])
+    assert dogs["names"]["n02085620"] == "Chihuahua"
