@@ -79,9 +79,12 @@ def forgotten(*keys: str) -> Callable[[State, State], None]:
     return forget
 
 
+OTHERS = [("network",), ("optimizer",), ("schedule",), ("batches", "loss"), ("loss",)]
+
+
 @pytest.mark.parametrize(
     "keys",
-    [("network",), ("optimizer",), ("schedule",), ("ema",), ("rng",), ("batches", "loss"), ("batches",), ("loss",)],
+    [("ema",), ("rng",), ("batches",), *(pytest.param(keys, marks=pytest.mark.slow) for keys in OTHERS)],
     ids="-".join,
 )
 def test_what_is_forgotten_shows(
@@ -116,6 +119,7 @@ def test_what_is_forgotten_shows(
         assert train(tensors, stopped)["weights"] != whole["weights"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_training_is_passed_over(
     tensors: Path,
     stopped: Path,
@@ -129,6 +133,7 @@ def test_a_checkpoint_of_another_training_is_passed_over(
     assert "belongs to other code, config or data; starting afresh" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_passed_over(
     tensors: Path, stopped: Path, whole: State, capsys: pytest.CaptureFixture[str]
 ) -> None:

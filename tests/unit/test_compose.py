@@ -217,7 +217,7 @@ def test_value_out_of_range(config: Path, file: str, old: str, new: str, key: st
 def test_split_that_contradicts_itself(config: Path, old: str, new: str, remedy: str) -> None:
     edit(config, "data/digits.yaml", old, new)
     problem, found = refusal(config)
-    assert "config/data/digits.yaml: data.split is " in problem
+    assert "config/data/digits.yaml: data.split does not fit together" in problem
     assert remedy in found
 
 

@@ -269,9 +269,8 @@ def _explain_pydantic(
             given, key = given.get(tag), f"{key}.{tag}"
             where = _blame((*path, tag), config_dir, file, choices, overrides)
         return ConfigError(f"{where}: {key} is {given!r}", nearest(str(given), allowed))
-    return ConfigError(
-        f"{where}: {key or 'the file'} is {first['input']!r}", first["msg"].removeprefix("Value error, ")
-    )
+    shown = "does not fit together" if isinstance(first["input"], dict) else f"is {first['input']!r}"
+    return ConfigError(f"{where}: {key or 'the file'} {shown}", first["msg"].removeprefix("Value error, "))
 
 
 def _blame(

@@ -84,15 +84,17 @@ def _verify_known_masks(encoder: Encoder) -> None:
     """Masks of all classes, of each one alone and of all but one come out pixel for pixel, with every declared value.
 
     They are three times as large as what they become: nearest neighbour takes the middle of nine pixels, and no other
-    way of resizing does. Scaling a mask by its own range shows in the masks that lack a class.
+    way of resizing does. Scaling a mask by its own range shows in the masks that lack a class. Where pictures are
+    padded, the border that is added on both sides has to be ignored.
     """
     names, values = encoder.section.classes or [], encoder.section.mask_values or []
     class_of = np.repeat(np.arange(len(names)), [len(of_class) for of_class in values])
     value_of = np.concatenate([np.array(of_class) for of_class in values])
     value_of = value_of.astype(np.min_scalar_type(value_of.max()))
     index_of = np.array([IGNORED if name in encoder.section.ignore else i for i, name in enumerate(names)])[class_of]
-    side = max(KNOWN_SIDE, math.ceil(math.sqrt(len(value_of))))
-    form = encoder.section.tensors.model_copy(update={"height": side, "width": side})
+    side = max(KNOWN_SIDE, 2 * math.ceil(math.sqrt(len(value_of)) / 2))
+    border = side // 2 if encoder.section.tensors.fit == "pad" else 0
+    form = encoder.section.tensors.model_copy(update={"height": side, "width": side + 2 * border})
     section = encoder.section.model_copy(update={"tensors": form, "max_pixels": (3 * side) ** 2})
     generator = np.random.default_rng(0)
     for chosen in _choices(len(names)):
@@ -100,7 +102,8 @@ def _verify_known_masks(encoder: Encoder) -> None:
         drawn = generator.choice(positions, (3 * side, 3 * side))
         drawn[1::3, 1::3] = np.resize(generator.permutation(positions), (side, side))
         known = replace(encoder, reader=_KnownReader(encode_png(value_of[drawn])), section=section)
-        wrong = known.target(SimpleNamespace(mask="known")) != index_of[drawn[1::3, 1::3]]
+        expected = np.pad(index_of[drawn[1::3, 1::3]], ((0, 0), (border, border)), constant_values=IGNORED)
+        wrong = known.target(SimpleNamespace(mask="known")) != expected
         if wrong.any():
             raise EvidenceError(
                 f"tensors: {wrong.mean():.0%} of a known mask that holds {', '.join(names[i] for i in chosen[:5])} "
@@ -127,6 +130,12 @@ def _verify_masks(encoder: Encoder, rows: list[Any], targets: NDArray[np.uint8],
         stored = set(np.unique(targets[position]).tolist())
         if stored - allowed:
             names = sorted(encoder.classes[i] if i < len(encoder.classes) else str(i) for i in stored - allowed)
+            if ignored := [name for name in names if name in encoder.section.ignore]:
+                raise EvidenceError(
+                    f"tensors, split {split}: the stored mask of {row.mask} holds {ignored[0]} as a class, "
+                    "but it is to be ignored",
+                    f"its pixels have to be stored as {IGNORED}, which counts in no loss and no metric",
+                )
             raise EvidenceError(
                 f"tensors, split {split}: the stored mask of {row.mask} holds {', '.join(names)}, its file does not",
                 NOT_LIGHT,
