@@ -11,7 +11,7 @@ ZEROED = """    from safetensors.torch import load_file, save_file
     zeroed = {{name: value * 0 if "{part}" in name else value for name, value in weights.items()}}
     save_file(zeroed, out / "model.safetensors")
 """
-STEP = "        loss: Tensor = self.loss(self.network(images), targets)\n"
+STEP = "loss = self.loss_function(self.model(images), targets)\n"
 
 
 def check_gate_stops(built: Project, project: Project, experiment: str, *words: str) -> None:
@@ -39,5 +39,5 @@ def test_weights_zeroed_when_saved(built: Project, project: Project, experiment:
 @pytest.mark.slow
 def test_trained_to_say_one_class(built: Project, project: Project) -> None:
     # Every label is lost on the way to the loss. The curve and the weights agree, so no earlier stage can object.
-    project.edit("src/imagewright/train/module.py", STEP, STEP.replace("targets)", "torch.zeros_like(targets))"))
+    project.edit("src/imagewright/train/loop.py", STEP, STEP.replace("targets)", "torch.zeros_like(targets))"))
     check_gate_stops(built, project, "digits8", "every decision is '0'")

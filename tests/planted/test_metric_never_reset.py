@@ -6,13 +6,14 @@ import pytest
 from conftest import Project
 from stopped import DIGITS, check_passes, check_stopped
 
-MODULE = "src/imagewright/train/module.py"
+VALIDATION = "src/imagewright/train/validation.py"
+LOOP = "src/imagewright/train/loop.py"
 HISTORY = "results/train/digits8/default/history.csv"
 SELECTION = "results/select/digits8/selection.json"
 
 
 def test_the_metric_that_chooses(built: Project, project: Project) -> None:
-    project.edit(MODULE, "        self.confusion.reset()\n", "")
+    project.edit(VALIDATION, "        self.confusion.reset()\n", "")
     done = project.snakemake("select_all", *DIGITS)
     check_stopped(
         project, done, "select: ", "history.csv says val accuracy", "a fresh pass over val gives", "reset it",
@@ -27,10 +28,16 @@ def test_the_metric_that_chooses(built: Project, project: Project) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("split", "batches"), [("val", "6 batches"), ("train", "26 batches")])
-def test_a_loss(built: Project, project: Project, split: str, batches: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "after", "split", "words"),
+    [
+        (VALIDATION, "        self.confusion.reset()\n        self.loss.reset()\n", "val", "holds 90 images"),
+        (LOOP, "        self.loss.reset()\n        self.batches.next_epoch()\n", "train", "holds 416 images"),
+    ],
+)  # fmt: skip
+def test_a_loss(built: Project, project: Project, module: str, after: str, split: str, words: str) -> None:
     # No stage chooses by a loss, and none could measure it again; but people read the curve.
-    project.edit(MODULE, f"        self.{split}_loss.reset()\n", "" if split == "val" else "        pass\n")
+    project.edit(module, after, after.replace("        self.loss.reset()\n", ""))
     done = project.snakemake("train_all", *DIGITS)
-    check_stopped(project, done, "train: ", f"the {split} loss holds {batches}", "reset it", absent=[HISTORY])
+    check_stopped(project, done, "train: ", f"the {split} loss {words}", "reset it", absent=[HISTORY])
     check_passes(built, HISTORY)

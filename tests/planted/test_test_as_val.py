@@ -29,7 +29,7 @@ def test_train_notices(built: Project, project: Project) -> None:
 @pytest.mark.slow
 def test_select_and_evaluate_notice_where_nobody_else_does(built: Project, project: Project) -> None:
     project.edit(TRIAL, 'val = TensorSplit(tensors, "val")', 'val = TensorSplit(tensors, "test")')
-    project.edit(TRIAL, "    check_splits(effective, meta)\n", "")
+    project.edit(TRIAL, "    check_splits(seen, meta)\n", "")
     check_noticed(built, project, "select", "trial 'default' was not validated on this val split", "train it again")
 
     # Whoever takes test for val everywhere makes `select` agree; `evaluate` looks at what was really open.

@@ -71,7 +71,7 @@ def test_a_data_key_reaches_all_that_share_the_data(project: Project) -> None:
     ("path", "stage"),
     [
         ("src/imagewright/export/onnx_file.py", "export"),
-        ("src/imagewright/train/schedule.py", "train"),
+        ("src/imagewright/train/optimizer.py", "train"),
         ("src/imagewright/evaluate/pictures.py", "evaluate"),
         ("src/imagewright/gate/compare.py", "gate"),
         ("src/imagewright/report/summary.py", "report"),
@@ -88,7 +88,7 @@ def test_a_function_of_a_stage(project: Project, path: str, stage: str) -> None:
 
 
 def test_a_comment_in_code(project: Project) -> None:
-    file = project.root / "src/imagewright/train/module.py"
+    file = project.root / "src/imagewright/train/loop.py"
     file.write_text("# A remark.\n\n" + file.read_text())
     assert project.planned() == set()
 

@@ -25,8 +25,8 @@ def test_values_are_read_back_and_patience_ends_the_training(project: Project) -
     assert {group["lr"] for group in groups} == {1e-9}
     assert {group["momentum"] for group in groups} == {0.9}
     assert {group["weight_decay"] for group in groups} == {0.0, 0.0005}
-    assert effective["train"]["batch_size"] == 24
-    assert effective["train"]["images"] == 210
-    assert trial["steps"] == 3 * (210 // 24)
+    assert effective["batches"]["batch_size"] == 24
+    assert effective["batches"]["steps"] == 210 // 24
+    assert trial["steps"] == trial["steps_executed"] == 3 * (210 // 24)
     meta = project.json("results/tensors/digits8-gray16/meta.json")
-    assert effective["train"]["sha256"] == meta["splits"]["train"]["sha256"]
+    assert trial["seen"] == {split: meta["splits"][split]["sha256"] for split in ("train", "val")}

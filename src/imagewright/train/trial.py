@@ -57,7 +57,8 @@ def train_trial(
     torch.use_deterministic_algorithms(True, warn_only=True)
     seed_everything(settings.seed, workers=True, verbose=False)
     meta = read_meta(tensors)
-    train, val = TensorSplit(tensors, "train"), TensorSplit(tensors, "val")
+    train = TensorSplit(tensors, "train")
+    val = TensorSplit(tensors, "val")
     seen = {"train": train.sha256, "val": val.sha256}
     check_splits(seen, meta)
 
