@@ -103,7 +103,7 @@ RESIZED = "        return resize_mask(indices, self.section.tensors, outside=IGN
             WRITE, LOOKED_UP, "        return self.classes.index(name)\n", ["known mask"], id="its-index-is-given"
         ),
         pytest.param(
-            WRITE, RESIZED, RESIZED.replace("=IGNORED", "=0"), ["train_mask/", "outside_roi"], id="padded-with-it"
+            WRITE, RESIZED, RESIZED.replace("=IGNORED", "=0"), ["known mask"], id="padded-with-it"
         ),
         pytest.param(
             WRITE, RESIZED, f"        indices[indices == IGNORED] = 0\n{RESIZED}", ["known mask"],

@@ -103,7 +103,7 @@ def _verify_known_masks(encoder: Encoder) -> None:
         drawn[1::3, 1::3] = np.resize(generator.permutation(positions), (side, side))
         known = replace(encoder, reader=_KnownReader(encode_png(value_of[drawn])), section=section)
         expected = np.pad(index_of[drawn[1::3, 1::3]], ((0, 0), (border, border)), constant_values=IGNORED)
-        wrong = known.target(SimpleNamespace(mask="known")) != expected
+        wrong = np.not_equal(known.target(SimpleNamespace(mask="known")), expected)
         if wrong.any():
             raise EvidenceError(
                 f"tensors: {wrong.mean():.0%} of a known mask that holds {', '.join(names[i] for i in chosen[:5])} "
