@@ -294,3 +294,24 @@ def test_a_section_cannot_be_changed_afterwards(config: Path) -> None:
     experiment: Experiment = compose_experiment(config, "digits")
     with pytest.raises(ValueError, match="frozen"):
         experiment.config.train.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.freeze=2", "train.freeze is 2, but model.pretrained is none"),
+        ("train.keep_statistics=true", "train.keep_statistics is true, but model.pretrained is none"),
+        ("loss=dice_ce", "loss.name is 'dice_ce', which is for masks"),
+        ("train.monitor=dice", "train.monitor is 'dice', which classification does not measure"),
+        ("model.window={height: 16, width: 16}", "model.window is for masks"),
+    ],
+)
+def test_values_that_are_wrong_together(config: Path, override: str, words: str) -> None:
+    problem, remedy = refusal(config, override)
+    assert words in problem and remedy
+
+
+def test_labels_are_mixed_for_cross_entropy_alone(config: Path) -> None:
+    for overrides in (["augment.mixup=0.2", "loss=focal"], ["augment.cutmix=1", "loss=focal"]):
+        with pytest.raises(ConfigError, match="mixes labels"):
+            compose_experiment(config, "digits", overrides)

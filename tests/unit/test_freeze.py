@@ -97,3 +97,15 @@ def test_a_network_in_one_piece_has_no_head(spec: ModelSpec) -> None:
     with pytest.raises(ModelError, match="has no head to train alone") as caught:
         head_of(build_backbone(spec), spec)
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_statistics_are_kept_although_weights_move() -> None:
+    backbone = build_backbone(SPECS["timm"])
+    freezer = Freezer(backbone, SPECS["timm"], keep_statistics=True)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    backbone.eval()
+    freezer.set_training_mode()
+    train_a_step(backbone)
+    moved = changed(backbone, before)
+    assert "conv1.0.weight" in moved and "bn1.weight" in moved
+    assert not {name for name in moved if "running" in name or "num_batches" in name}

@@ -15,7 +15,7 @@ from conftest import Project
 from imagewright.files import read_json, sha256
 
 KILLS = 10
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 def command(folder: Path) -> list[str]:

@@ -196,6 +196,9 @@ def _misfits(config: ExperimentConfig) -> Iterator[tuple[str, str, str]]:
         if getattr(augment, name) and (masks or loss.name != "cross_entropy"):
             problem = "mixes labels, which only classification with cross_entropy can learn from"
             yield f"augment.{name}", problem, f"set augment.{name} to 0"
+    if train.keep_statistics and config.model.pretrained == "none":
+        problem = "is true, but model.pretrained is none: there are no statistics to keep"
+        yield "train.keep_statistics", problem, "choose pretrained weights, or set train.keep_statistics to false"
     if train.freeze and config.model.pretrained == "none":
         problem = f"is {train.freeze!r}, but model.pretrained is none: what would be frozen is random"
         yield "train.freeze", problem, "choose pretrained weights, or set train.freeze to 0"

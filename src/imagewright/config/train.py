@@ -135,6 +135,7 @@ class TrainConfig(Section):
     gradient_clip: Positive | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     freeze: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    keep_statistics: bool = False
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     monitor: Metric = "accuracy"
     patience: Annotated[int, Field(ge=1)] | None = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from imagewright.errors import ModelError
 from imagewright.models.build import ModelSpec
@@ -42,14 +43,17 @@ class Freezer:
     Args:
         backbone: what `build_backbone` made.
         spec: of the backbone.
+        keep_statistics: whether batch norms keep their running statistics, and go by them, to the end. The batches of
+            a small fine-tuning have others than the pretraining: by theirs, good features turn bad at once.
 
     Attributes:
         frozen: whether the head is trained alone.
     """
 
-    def __init__(self, backbone: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, backbone: nn.Module, spec: ModelSpec, keep_statistics: bool = False) -> None:
         self.backbone = backbone
         self.spec = spec
+        self.keep_statistics = keep_statistics
         self.frozen = False
         self._parameters: list[Tensor] = []
         self._modules: list[nn.Module] = []
@@ -84,5 +88,6 @@ class Freezer:
     def set_training_mode(self) -> None:
         """Put the backbone into training mode, and what is held back into evaluation mode."""
         self.backbone.train()
-        for module in self._modules:
+        norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
+        for module in self._modules + (norms if self.keep_statistics else []):
             module.training = False

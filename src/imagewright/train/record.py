@@ -36,6 +36,7 @@ def effective_values(training: Training, train: DrawnBatches) -> dict[str, Any]:
         "epochs": settings.epochs,
         "patience": settings.patience,
         "freeze": settings.freeze,
+        "keep_statistics": training.freezer.keep_statistics,
         "gradient_clip": settings.gradient_clip,
         "precision": str(training.fabric.strategy.precision.precision),
         "parameters": sum(parameter.numel() for parameter in parameters),

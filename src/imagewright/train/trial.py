@@ -84,7 +84,7 @@ def train_trial(
     optimizer = build_optimizer(section.optimizer, unwrapped(network.backbone))
     history = History(out / "history.csv" if out else None, settings.monitor, settings.epochs)
     training = Training(
-        settings, fabric, network, Freezer(network.backbone, spec), loss, optimizer,
+        settings, fabric, network, Freezer(network.backbone, spec, settings.keep_statistics), loss, optimizer,
         Schedule(section.optimizer.schedule, optimizer, settings.epochs, batches.steps), batches,
         train_loader(batches, drawn, settings.workers),
         _validation(val, section, meta, loss, fabric), history,
