@@ -81,7 +81,7 @@ def test_empty_raw_folder(unbuilt: Project) -> None:
     (unbuilt.root / "data/raw/digits8").mkdir()
     done = unbuilt.snakemake("fetch_all", *DIGITS)
     check_stopped(
-        unbuilt, done, "data/raw/digits8: there are no files", "put the images there", absent=["data/raw/digits8.json"]
+        unbuilt, done, "data/raw/digits8: there are no files", "put the raw images", absent=["data/raw/digits8.json"]
     )
 
 
