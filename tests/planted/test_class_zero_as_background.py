@@ -110,7 +110,7 @@ RESIZED = "        return resize_mask(indices, self.section.tensors, outside=IGN
             id="made-0-before-resizing", marks=pytest.mark.slow,
         ),
         pytest.param(
-            "src/imagewright/imaging.py", "resampling, color=colour", "resampling", ["train_mask/", "outside_roi"],
+            "src/imagewright/imaging.py", "resampling, color=colour", "resampling", ["known mask"],
             id="padded-without-a-colour", marks=pytest.mark.slow,
         ),
         pytest.param(
