@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from checkout import CHECKOUT, copy_checkout
 from rounds import MEASUREMENTS
 
 from imagewright.files import read_json
 
-CHECKOUT = Path(__file__).parents[1]
-COPIED = ("Snakefile", "workflow", "profiles", "scripts", "src", "config", "envs", "requirements.lock")
 RAW = {
     "emotion": "fer2013",
     "tissue": "bcss_patches",
@@ -57,14 +56,7 @@ def prepare(data: Path, root: Path) -> None:
     The eight tissue tiles are of one patient, whom no split may share; so that they can be split at all, each tile is
     a group of its own here. That shows that everything works, and nothing about tissue.
     """
-    for name in COPIED:
-        source = CHECKOUT / name
-        if source.is_symlink():
-            (root / name).symlink_to(source.readlink())
-        elif source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, root / name)
+    copy_checkout(root)
     (root / "data/raw").mkdir(parents=True)
     for name, folder in RAW.items():
         (root / "data/raw" / name).symlink_to((data / folder).resolve(), target_is_directory=True)

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from imagewright.command import Config, Out, Tracking, run
+from imagewright.command import RUNS, Config, Out, Tracking, run
 
 Results = Annotated[Path, typer.Option(help="The folder with every stage's results: results.")]
-RUNS = Path("runs/wandb")
 Lock = Annotated[Path, typer.Option(help="The exact package versions: requirements.lock.")]
 
 

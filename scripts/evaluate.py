@@ -1,10 +1,6 @@
 """Stage `evaluate`: score the selected model on the test split."""
 
-from pathlib import Path
-
-from imagewright.command import Config, Index, Model, Out, Tensors, Tracking, run
-
-RUNS = Path("runs/wandb")
+from imagewright.command import RUNS, Config, Index, Model, Out, Tensors, Tracking, run
 
 
 def evaluate(config: Config, model: Model, tensors: Tensors, index: Index, out: Out, tracking: Tracking = None) -> None:

@@ -1,14 +1,12 @@
 """Stage `train`: train one trial of an experiment."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imagewright.command import Config, Evidence, Out, Tensors, Tracking, run
+from imagewright.command import RUNS, Config, Evidence, Out, Tensors, Tracking, run
 
-RUNS = Path("runs/wandb")
 Checkpoints = Annotated[Path, typer.Option(help="The folder of the state to resume from; removed when all is done.")]
 
 
@@ -39,14 +37,13 @@ def train(
         train_trial(section, tensors, None, checkpoints, evidence, Tracker().log)
         return
     settings, identity = TrackingConfig.read_or_off(tracking), checkpoints.with_name(f"{checkpoints.name}.run")
-    with ExitStack() as stack:
-        work = stack.enter_context(staged(out))
-        tracker = stack.enter_context(
-            tracked(
-                settings, RUNS, job="train", experiment=out.parent.name, trial=out.name, values=section.to_dict(),
-                run_id=lasting_id(identity),
-            )
-        )  # fmt: skip
+    with (
+        staged(out) as work,
+        tracked(
+            settings, RUNS, job="train", experiment=out.parent.name, trial=out.name, values=section.to_dict(),
+            run_id=lasting_id(identity),
+        ) as tracker,
+    ):  # fmt: skip
         train_trial(section, tensors, work, checkpoints, evidence, tracker.log)
     clear(checkpoints)
     identity.unlink(missing_ok=True)

@@ -12,23 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from checkout import copy_checkout
 from PIL import Image
 
 from imagewright.files import read_json
 
-CHECKOUT = Path(__file__).parents[1]
-COPIED = (
-    "Snakefile",
-    "workflow",
-    "profiles",
-    "scripts",
-    "src",
-    "config",
-    "envs",
-    "requirements.lock",
-    "dvc.yaml",
-    ".dvcignore",
-)
 TIMEOUT_S = 300
 
 LENIENT = {"onnx": {"max_flips": 0.1}, "int8": {"max_flips": 0.5, "max_metric_drop": 0.5}}
@@ -81,14 +69,7 @@ class Project:
 def make_project(root: Path) -> Project:
     """Copy what the workflow consists of; add the data sets `digits8` and `shapes` and an experiment on each."""
     root.mkdir(parents=True)
-    for name in COPIED:
-        source = CHECKOUT / name
-        if source.is_symlink():
-            (root / name).symlink_to(source.readlink())
-        elif source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        elif source.is_file():
-            shutil.copy2(source, root / name)
+    copy_checkout(root)
     project = Project(root)
     write_digits8(root / "data/raw/digits8")
     write_shapes(root / "data/raw/shapes")

@@ -20,6 +20,8 @@ Tracking = Annotated[
     Path | None,
     typer.Option(help="How the run is tracked, as results/resolve/tracking/ has it; without it, not."),
 ]
+RUNS = Path("runs/wandb")
+"""What Weights & Biases keeps, outside of every stage's outputs."""
 Workers = Annotated[int, typer.Option(help="Processes to work with; the result does not depend on it.", min=1)]
 
 

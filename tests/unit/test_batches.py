@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagewright.tensors.dataset import Batch, TensorSplit
-from imagewright.train.batches import DrawnBatches, EpochBatches, balanced_weights, train_loader, val_loader
+from imagewright.train.batches import DrawnBatches, EpochBatches, image_weights, train_loader, val_loader
 
 
 def positions(batches: EpochBatches) -> list[list[int]]:
@@ -68,7 +68,7 @@ def test_a_new_process_goes_on_where_the_old_one_stopped(stopped: tuple[int, int
 
 def test_balanced_draws_make_rare_classes_common() -> None:
     targets = [0] * 90 + [1] * 9 + [3]
-    batches = EpochBatches(100, 50, weights=balanced_weights(targets))
+    batches = EpochBatches(100, 50, weights=image_weights(targets))
     drawn = [
         targets[position]
         for _ in range(40)

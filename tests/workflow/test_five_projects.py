@@ -1,13 +1,10 @@
 """Each of the five projects runs on its real images; what it reaches is measured by benchmarks/projects.py."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, Project
-
-sys.path.insert(0, str(CHECKOUT / "benchmarks"))
+from conftest import Project
 from projects import prepare
 
 REAL = os.environ.get("IMAGEWRIGHT_REAL_DATA")

@@ -127,18 +127,20 @@ def compose_trials(config_dir: Path, experiment: Experiment) -> dict[str, Trial]
     base = experiment.name.split("~")[0]
     where = f"{config_dir / 'experiment' / base}.yaml: sweep"
     trials: dict[str, Trial] = {}
+    known: dict[str, dict[str, Any]] = {}
     for values in sweep.values():
         overrides = trial_overrides(values)
         try:
             composed = compose_experiment(config_dir, base, [*experiment.overrides, *overrides])
         except ConfigError as error:
             raise ConfigError(f"{where}: {error.problem}", error.remedy) from None
-        same = next((other for other in trials.values() if other.section == composed.train_section), None)
-        if same:
+        content = composed.train_section.model_dump_json()
+        if content in known:
             raise ConfigError(
-                f"{where}: two trials are the same: {same.values} and {values}",
+                f"{where}: two trials are the same: {known[content]} and {values}",
                 "a key that a later choice replaces has no effect; or take a value out, or another seed",
             )
+        known[content] = values
         trials[trial_name(overrides)] = Trial(values, composed.train_section)
     return trials
 

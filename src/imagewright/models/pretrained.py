@@ -159,7 +159,8 @@ def _fits(tensors: Tensors, own: Tensors) -> bool:
 def _level_head(network: nn.Module, spec: ModelSpec, donated: Tensors) -> None:
     """Let a new classifier start at zero: timm's random one may be so large that an epoch goes by to unlearn it."""
     for module in head_of(network, spec):
-        if not any(within(name, _names(network, [module])) for name in donated):
+        names = _names(network, [module])
+        if not any(within(name, names) for name in donated):
             for parameter in module.parameters():
                 nn.init.zeros_(parameter)
 

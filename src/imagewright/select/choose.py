@@ -75,11 +75,7 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
             **{key: record[key] for key in TRAVELS},
             "trial": best,
             # Hashes of the files that were open, the last of them just now: `evaluate` compares them with test.
-            "seen": {
-                "train": record["seen"]["train"],
-                "val": record["seen"]["val"],
-                "calibration": val.sha256,
-            },
+            "seen": {**record["seen"], "calibration": val.sha256},
             "monitor": section.monitor,
             "value": measured,
             "temperature": fit_temperature(logits, targets),

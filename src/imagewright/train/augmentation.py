@@ -10,7 +10,6 @@ from torchvision.transforms import v2
 from imagewright.config.train import AugmentConfig
 from imagewright.errors import ConfigError
 from imagewright.tensors.dataset import IGNORE_INDEX
-from imagewright.train.augmentation_picture import draw_augmented as draw_augmented
 
 BLUR_KERNEL = 5
 BLUR_SIGMA = (0.1, 2.0)

@@ -138,7 +138,7 @@ def _loader(dataset: Dataset[Batch], batches: Iterable[Any], workers: int) -> "D
     )
 
 
-def balanced_weights(targets: Sequence[int]) -> list[float]:
+def image_weights(targets: Sequence[int]) -> list[float]:
     """Weights under which every class is drawn equally often: one over the number of images of its class."""
     counts = np.bincount(targets)
     return (1.0 / counts[targets]).tolist()  # type: ignore[no-any-return]

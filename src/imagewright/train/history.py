@@ -33,7 +33,7 @@ class History:
         self.added += 1
         if self.path is None:
             return
-        self.write(self.path)
+        self._write(self.path)
         each = (time.monotonic() - self.started) / self.added
         print(
             f"train: epoch {row['epoch']}/{self.epochs}, loss {row['train/loss']:.4f}, "
@@ -43,8 +43,7 @@ class History:
             flush=True,
         )
 
-    def write(self, path: Path) -> None:
-        """Write all rows."""
+    def _write(self, path: Path) -> None:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.rows[0].keys(), lineterminator="\n")
             writer.writeheader()

@@ -19,8 +19,9 @@ from imagewright.models.normalisation import normalisation
 from imagewright.models.pretrained import load_pretrained
 from imagewright.models.window import unwrapped
 from imagewright.tensors.dataset import TensorSplit, read_meta
-from imagewright.train.augmentation import Augmentation, draw_augmented
-from imagewright.train.batches import DrawnBatches, EpochBatches, balanced_weights, train_loader, val_loader
+from imagewright.train.augmentation import Augmentation
+from imagewright.train.augmentation_picture import draw_augmented
+from imagewright.train.batches import DrawnBatches, EpochBatches, image_weights, train_loader, val_loader
 from imagewright.train.checkpoint import Checkpoint
 from imagewright.train.history import History
 from imagewright.train.loop import Log, Training
@@ -56,6 +57,7 @@ def train_trial(
     fabric = open_fabric(settings)
     torch.use_deterministic_algorithms(True, warn_only=True)
     seed_everything(settings.seed, workers=True, verbose=False)
+    machine = environment(fabric.world_size)
     meta = read_meta(tensors)
     train = TensorSplit(tensors, "train")
     val = TensorSplit(tensors, "val")
@@ -78,7 +80,7 @@ def train_trial(
     drawn = DrawnBatches(train, augmentation if augmentation.active else None)
     batches = EpochBatches(
         len(train), settings.batch_size, settings.accumulate, settings.seed, fabric.global_rank, fabric.world_size,
-        balanced_weights(train.targets) if settings.sampling == "balanced" else None,
+        image_weights(train.targets) if settings.sampling == "balanced" else None,
     )  # fmt: skip
     loss = fabric.to_device(build_loss(section.loss, [meta["splits"]["train"]["targets"][c] for c in meta["classes"]]))
     optimizer = build_optimizer(section.optimizer, unwrapped(network.backbone))
@@ -88,7 +90,7 @@ def train_trial(
         Schedule(section.optimizer.schedule, optimizer, settings.epochs, batches.steps), batches,
         train_loader(batches, drawn, settings.workers),
         _validation(val, section, meta, loss, fabric), history,
-        Checkpoint(checkpoints, _key(section, meta, environment(fabric.world_size))), log,
+        Checkpoint(checkpoints, _key(section, meta, machine)), log,
     )  # fmt: skip
     with profiled(evidence if settings.profile and out else None) as after_step:
         training.run(after_step)
@@ -99,7 +101,6 @@ def train_trial(
         return
     network.load_state_dict(training.best.weights)
     save_weights(network, out / "model.safetensors")
-    history.write(out / "history.csv")
     draw_augmented(train, augmentation, out / "augmented.png")
     write_json(
         out / "trial.json",
@@ -117,7 +118,7 @@ def train_trial(
             "seed": settings.seed,
             "seen": seen,
             "effective": effective,
-            "environment": environment(fabric.world_size),
+            "environment": machine,
         },
     )
 
