@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 COLUMNS = 6
+LABEL = 16
 MARKS = plt.get_cmap("tab10")
 
 
@@ -92,9 +93,8 @@ def draw_mistakes(
     figure, grid = _grid(len(chosen))
     for axes, position in zip(grid, chosen, strict=False):
         _show(axes, test.images[position])
-        axes.set_title(
-            f"{classes[test.targets[position]]} → {classes[decided[position]]} ({confidence[position]:.0%})", fontsize=8
-        )
+        true, predicted = (_short(classes[at[position]]) for at in (test.targets, decided))
+        axes.set_title(f"{true}\n→ {predicted} ({confidence[position]:.0%})", fontsize=7)
     figure.suptitle(f"{len(wrong)} of {len(test)} wrong; the most confident first: true → predicted")
     _save(figure, path)
 
@@ -119,7 +119,7 @@ def draw_overlays(
                 colours[..., 3] = np.where((mask == 0) | (mask == IGNORED), 0.0, 0.55)
                 grid[line, column].imshow(colours)
         mean = np.nanmean(dice[position][1:]) if np.isfinite(dice[position][1:]).any() else np.nan
-        grid[0, column].set_title(f"{rows['id'][position]}\nDice {mean:.2f}", fontsize=7)
+        grid[0, column].set_title(f"{_short(rows['id'][position])}\nDice {mean:.2f}", fontsize=7)
     for line, name in enumerate(("image", "true", "predicted")):
         grid[line, 0].text(-0.08, 0.5, name, transform=grid[line, 0].transAxes, rotation=90, va="center", ha="right")
     handles = [Rectangle((0, 0), 1, 1, color=MARKS(i % 10)) for i in range(1, len(classes))]
@@ -145,3 +145,8 @@ def _save(figure: Figure, path: Path) -> None:
     # Without the software's name and version in it, the same picture is the same bytes.
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def _short(name: str) -> str:
+    """A name that fits above a small picture: its beginning and its end, where names differ."""
+    return name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[-LABEL // 2 + 1 :]}"
