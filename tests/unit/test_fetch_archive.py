@@ -16,7 +16,7 @@ import pytest
 from imagewright.config.data import ArchiveSource, FetchSection
 from imagewright.errors import SourceError
 from imagewright.fetch import fetch
-from imagewright.fetch.archive import fetch_archive
+from imagewright.fetch.archive import fetch_archive as bring
 from imagewright.fetch.placing import placed
 from imagewright.files import read_json
 
@@ -67,6 +67,10 @@ def source(content: bytes, url: str, sha256: str | None = None, max_gb: float = 
 def local(folder: Path, content: bytes, max_gb: float = 1.0) -> ArchiveSource:
     (folder / "archive").write_bytes(content)
     return source(content, f"file://{folder / 'archive'}", max_gb=max_gb)
+
+
+def fetch_archive(source: ArchiveSource, raw: Path) -> None:
+    bring(source, raw, lambda: None)
 
 
 def found(folder: Path) -> dict[str, bytes]:
@@ -290,7 +294,7 @@ def test_no_such_file(tmp_path: Path, raw: Path) -> None:
 
 def test_the_rest_of_a_killed_fetch_is_swept_away(tmp_path: Path, raw: Path) -> None:
     # Fifty gigabytes of an aborted download would stay for ever.
-    for name in (".pets.0a1b2c3d.partial", ".pets.abcd_123.download"):
+    for name in (".pets.0a1b2c3d.partial", ".pets.0123456789ab.download"):
         (raw.parent / name).mkdir()
         (raw.parent / name / "archive").write_bytes(b"half")
     fetch_archive(local(tmp_path, zipped(FILES)), raw)

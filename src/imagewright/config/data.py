@@ -38,10 +38,10 @@ class FolderSource(Section):
 
 
 class ArchiveSource(Section):
-    """A zip or tar file at an `https:`, `http:` or `file:` address."""
+    """A zip or tar file at an `https:`, `http:` or `file:` address, or in a bucket: `gs://bucket/path`."""
 
     kind: Literal["archive"]
-    url: Annotated[str, Field(pattern=r"^(https?|file)://")]
+    url: Annotated[str, Field(pattern=r"^((https?|file)://|gs://[^/]+/.*[^/]$)")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     max_gb: Annotated[float, Field(gt=0)] = 50.0
 

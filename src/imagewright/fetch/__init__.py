@@ -5,8 +5,10 @@ from pathlib import Path
 from imagewright.config.data import ArchiveSource, FetchSection, FolderSource, PackageSource
 from imagewright.errors import SourceError
 from imagewright.fetch.archive import fetch_archive
+from imagewright.fetch.claim import claimed
 from imagewright.fetch.folder import link_folder, missing
 from imagewright.fetch.packages import write_package
+from imagewright.fetch.partial import forget_downloads
 from imagewright.files import sha256, write_json
 
 
@@ -20,18 +22,25 @@ def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
 
     Raises:
         SourceError: the source is missing, incomplete, unsafe or not what its checksum says.
+        SupersededError: a newer fetch has taken over.
     """
     source = section.source
-    if isinstance(source, PackageSource):
-        write_package(source.package, raw)
-    elif isinstance(source, ArchiveSource):
-        fetch_archive(source, raw)
-    elif isinstance(source, FolderSource):
-        link_folder(source, raw)
-    paths = sorted(path for path in raw.rglob("*") if path.is_file())
-    if not paths and isinstance(source, FolderSource):
-        raise missing(source, raw, f"{raw}: there are no files")
-    if not paths:
-        raise SourceError(f"{raw}: there are no files", "put the images there, or correct `source` in config/data/")
-    files = {path.relative_to(raw).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
-    write_json(manifest, {"source": source.model_dump(mode="json"), "files": files})
+    with claimed(raw) as still_ours:
+        if isinstance(source, ArchiveSource):
+            fetch_archive(source, raw, still_ours)
+        else:
+            forget_downloads(raw)
+        if isinstance(source, PackageSource):
+            write_package(source.package, raw)
+        elif isinstance(source, FolderSource):
+            link_folder(source, raw)
+        paths = sorted(path for path in raw.rglob("*") if path.is_file())
+        if not paths and isinstance(source, FolderSource):
+            raise missing(source, raw, f"{raw}: there are no files")
+        if not paths:
+            raise SourceError(f"{raw}: there are no files", "put the images there, or correct `source` in config/data/")
+        files = {}
+        for path in paths:
+            still_ours()
+            files[path.relative_to(raw).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        write_json(manifest, {"source": source.model_dump(mode="json"), "files": files})

@@ -1,95 +1,75 @@
-"""A zip or tar file from the web or from the disk: checked against its SHA-256, then unpacked safely."""
+"""A zip or tar file from elsewhere or from the disk: checked against its SHA-256, then unpacked safely."""
 
-import hashlib
-import http.client
+import errno
 import lzma
-import shutil
-import sys
 import tarfile
-import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Never
-
-from tqdm import tqdm
+from typing import IO
 
 from imagewright.config.data import ArchiveSource
 from imagewright.errors import SourceError
+from imagewright.fetch.download import download
+from imagewright.fetch.partial import Partial, forget_downloads
 from imagewright.fetch.placing import placed
+from imagewright.fetch.progress import byte_bar
+from imagewright.fetch.transfer import CHUNK
 
-CHUNK = 1 << 20
-TIMEOUT_S = 60
+FULL = (errno.ENOSPC, errno.EDQUOT)
 BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
     EOFError, OSError, NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 
-def fetch_archive(source: ArchiveSource, raw: Path) -> None:
+def fetch_archive(source: ArchiveSource, raw: Path, still_ours: Callable[[], None]) -> None:
     """Download, verify and unpack an archive into `raw`.
+
+    What a download that failed or was killed has brought stays beside `raw`, and the next call goes on from there.
 
     Args:
         source: address, SHA-256 and the largest size, both packed and unpacked, in GB.
         raw: `data/raw/<data>`, replaced as a whole.
+        still_ours: called at every step; see `imagewright.fetch.claim.claimed`.
 
     Raises:
-        SourceError: unreachable, larger than the limit, another checksum, no zip or tar, or an unsafe member.
+        SourceError: unreachable, refused, larger than the limit, another checksum, no zip or tar, an unsafe member,
+            or a full disk.
+        SupersededError: a newer fetch has taken over.
     """
     limit = int(source.max_gb * 1e9)
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    # What a killed download left behind; the name is that of `tempfile`, with eight letters of its own.
-    for left_over in raw.parent.glob(f".{raw.name}.????????.download"):
-        shutil.rmtree(left_over)
-    with tempfile.TemporaryDirectory(dir=raw.parent, prefix=f".{raw.name}.", suffix=".download") as folder:
-        archive = Path(folder) / "archive"
-        found = _download(source.url, archive, limit)
-        if found != source.sha256:
-            raise SourceError(
-                f"{source.url}: its sha256 is {found}, not {source.sha256}",
-                "check the address; if the new content is wanted, correct source.sha256 in config/data/",
-            )
-        with placed(raw) as aside:
-            _unpack(archive, aside, limit, source.url)
-
-
-def _download(url: str, target: Path, limit: int) -> str:
-    """Copy what `url` holds to `target` and return its SHA-256."""
-    digest, loaded = hashlib.sha256(), 0
+    partial = Partial(raw, source.sha256)
+    forget_downloads(raw, but=partial.folder)
     try:
-        # The config schema admits https, http and file addresses only.
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, target.open("wb") as file:  # noqa: S310
-            total = int(response.headers.get("Content-Length") or 0) or None
-            with _bar("download", total) as bar:
-                while chunk := response.read(CHUNK):
-                    loaded += len(chunk)
-                    bar.update(len(chunk))
-                    if loaded > limit:
-                        raise SourceError(
-                            f"{url}: larger than {limit / 1e9:g} GB", "raise source.max_gb if that is right"
-                        )
-                    digest.update(chunk)
-                    file.write(chunk)
-        if total is not None and loaded != total:
-            raise SourceError(f"{url}: the transfer broke off at {loaded} of {total} bytes", "try again")
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise SourceError(f"{url}: {reason}", "check the address and the network, then try again") from error
-    return digest.hexdigest()
+        download(source.url, source.sha256, limit, partial, still_ours)
+        try:
+            with placed(raw) as aside:
+                _unpack(partial.path, aside, limit, source.url, still_ours)
+                still_ours()
+        except SourceError:
+            # The checksum is right, so another download would bring the same.
+            partial.discard()
+            raise
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename or raw.parent}: {error.strerror or error}",
+            "make room or correct the rights, then try again; what has come is kept",
+        ) from error
+    partial.discard()
 
 
-def _unpack(archive: Path, folder: Path, limit: int, url: str) -> None:
+def _unpack(archive: Path, folder: Path, limit: int, url: str, still_ours: Callable[[], None]) -> None:
     total = 0
     try:
-        with _bar("unpack", None) as bar:
+        with byte_bar("unpack") as bar:
             for name, stream in _members(archive, url):
                 target = folder / _safe(name, url)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     while chunk := stream.read(CHUNK):
+                        still_ours()
                         total += len(chunk)
                         bar.update(len(chunk))
                         # Counted while it is written: what an archive says of its own sizes may be a lie.
@@ -100,6 +80,8 @@ def _unpack(archive: Path, folder: Path, limit: int, url: str) -> None:
                             )
                         file.write(chunk)
     except BROKEN as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise SourceError(f"{url}: the archive is broken ({error})", "fetch it again from where it came") from error
 
 
@@ -137,7 +119,3 @@ def _safe(name: str, url: str) -> PurePosixPath:
             f"{url}: the path {name!r} leaves the folder", "do not use this archive; nothing was unpacked"
         )
     return path
-
-
-def _bar(what: str, total: int | None) -> "tqdm[Never]":
-    return tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=None, file=sys.stderr)
