@@ -9,6 +9,10 @@ include: "workflow/rules/artifact.smk"
 report: "workflow/report/workflow.rst"
 
 
+onsuccess:
+    print_next()
+
+
 onerror:
     print_errors()
 

@@ -11,7 +11,7 @@ Results = Annotated[Path, typer.Option(help="The folder with every stage's resul
 
 
 def report(config: Config, results: Results, out: Out) -> None:
-    """Write summary.html: a table of the experiments with intervals, and their pictures.
+    """Write summary.html, a table of the experiments with intervals and their pictures, and the tables that DVC reads.
 
     \b
     Example:
@@ -20,9 +20,12 @@ def report(config: Config, results: Results, out: Out) -> None:
     from imagewright.config.report import ReportSection
     from imagewright.files import staged
     from imagewright.report.summary import write_summary
+    from imagewright.report.tables import write_tables
 
+    section = ReportSection.read(config)
     with staged(out) as work:
-        write_summary(ReportSection.read(config), results, work)
+        write_summary(section, results, work)
+        write_tables(section, results, work)
 
 
 if __name__ == "__main__":

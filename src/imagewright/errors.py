@@ -46,6 +46,14 @@ class GateError(ImagewrightError):
     """The exported model is beyond a limit of `config/gate/`."""
 
 
+class PullError(ImagewrightError):
+    """Recorded results cannot be brought back."""
+
+
+class ReproduceError(ImagewrightError):
+    """An experiment cannot be built again, or there is nothing to compare it with."""
+
+
 class SupersededError(ImagewrightError):
     """A newer run has taken over this job's outputs; what this one made was thrown away."""
 

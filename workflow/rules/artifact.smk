@@ -11,7 +11,7 @@ rule export:
     log:
         "logs/export/{experiment}/job.log",
     benchmark:
-        "logs/export/{experiment}/benchmark.tsv"
+        "results/benchmark/export/{experiment}.tsv"
     conda:
         "../../envs/artifact.yaml"
     threads: 2
@@ -36,7 +36,7 @@ rule gate:
     log:
         "logs/gate/{experiment}/job.log",
     benchmark:
-        "logs/gate/{experiment}/benchmark.tsv"
+        "results/benchmark/gate/{experiment}.tsv"
     conda:
         "../../envs/artifact.yaml"
     threads: 2
@@ -64,7 +64,7 @@ rule bundle:
     log:
         "logs/bundle/{experiment}/job.log",
     benchmark:
-        "logs/bundle/{experiment}/benchmark.tsv"
+        "results/benchmark/bundle/{experiment}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -77,4 +77,4 @@ rule bundle:
         "Bundle {wildcards.experiment}"
     shell:
         "python scripts/bundle.py --config {input.config[0]} --tracking {input.config[2]} --results results"
-        " --lock requirements.lock --out {params.at[bundle]} 2>&1 | tee {log} >&2"
+        " --lock requirements.lock --workflow Snakefile --out {params.at[bundle]} 2>&1 | tee {log} >&2"

@@ -14,7 +14,7 @@ os.environ.update(PYTHONPATH=str(ROOT / "src"))
 # Threads that wait sleep: two trainings side by side on two cores took 187 s while they spun, 74 s now.
 os.environ.update(OMP_WAIT_POLICY="PASSIVE")
 
-from imagewright.config.resolve import STAGES, resolve
+from imagewright.config.resolve import STAGES, check_pulled, resolve
 from imagewright.errors import ImagewrightError
 
 
@@ -28,6 +28,7 @@ def listed(value):
 def planned():
     """Compose the experiments; a mistake in config/ is two lines, not a traceback."""
     try:
+        check_pulled(Path.cwd())
         return resolve(
             Path.cwd(),
             listed(config.get("experiments")),
@@ -88,10 +89,26 @@ FILES = {
     ),
     "export": below("results/export/{experiment}", *EXPORTED),
     "gate": below("results/gate/{experiment}", "gate.json"),
-    "bundle": below("results/bundle/{experiment}", "bundle.json", "gate.json", *EXPORTED),
+    "bundle": below(
+        "results/bundle/{experiment}",
+        "bundle.json",
+        "gate.json",
+        "record.json",
+        "ro-crate-metadata.json",
+        "Snakefile",
+        *EXPORTED,
+    ),
     "card": below("results/bundle/{experiment}", "card.md"),
     "summary": below("results/report", "summary.html"),
-    "report": [],
+    "report": [
+        *(f"results/report/metrics/{name}.json" for name in PLAN.experiments),
+        *(f"results/report/curves/{name}.csv" for name in PLAN.experiments),
+        *(
+            f"results/report/confusion/{name}.csv"
+            for name, facts in PLAN.experiments.items()
+            if facts["task"] == "classification"
+        ),
+    ],
 }
 # Files that a report shows are listed apart, since a rule marks them.
 SHOWN = {"index": "contact", "select": "choice", "evaluate": "pictures", "bundle": "card", "report": "summary"}
@@ -224,3 +241,9 @@ def print_errors():
             text = log.read_text(errors="replace")
             if found := re.search(r"^error: .*(\n  .*)?", text, re.MULTILINE):
                 print(f"\n{found.group()}\n  (from {log})", file=sys.stderr)
+
+
+def print_next():
+    """Say how to record what was built; DVC itself sets DVC_STAGE when it runs a command."""
+    if Path(".dvc").is_dir() and "DVC_STAGE" not in os.environ:
+        print("\nRecord it in dvc.lock, for other clones: dvc repro && dvc push", file=sys.stderr)

@@ -10,7 +10,7 @@ rule fetch:
     log:
         "logs/fetch/{data}/job.log",
     benchmark:
-        "logs/fetch/{data}/benchmark.tsv"
+        "results/benchmark/fetch/{data}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -36,7 +36,7 @@ rule index:
     log:
         "logs/index/{data}/job.log",
     benchmark:
-        "logs/index/{data}/benchmark.tsv"
+        "results/benchmark/index/{data}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 4
@@ -62,7 +62,7 @@ rule tensors:
     log:
         "logs/tensors/{tensors}/job.log",
     benchmark:
-        "logs/tensors/{tensors}/benchmark.tsv"
+        "results/benchmark/tensors/{tensors}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 4

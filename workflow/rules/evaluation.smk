@@ -11,7 +11,7 @@ rule evaluate:
     log:
         "logs/evaluate/{experiment}/job.log",
     benchmark:
-        "logs/evaluate/{experiment}/benchmark.tsv"
+        "results/benchmark/evaluate/{experiment}.tsv"
     conda:
         "../../envs/model.yaml"
     threads: 2
@@ -34,11 +34,12 @@ rule report:
         bundles=outputs("bundle"),
         pictures=outputs("evaluate") + outputs("select") + outputs("index"),
     output:
+        tables=FILES["report"],
         summary=shown("report", "5 Summary"),
     log:
         "logs/report/summary/job.log",
     benchmark:
-        "logs/report/summary/benchmark.tsv"
+        "results/benchmark/report/summary.tsv"
     conda:
         "../../envs/report.yaml"
     threads: 1

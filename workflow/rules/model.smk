@@ -10,7 +10,7 @@ rule train:
     log:
         "logs/train/{experiment}/{trial}/job.log",
     benchmark:
-        "logs/train/{experiment}/{trial}/benchmark.tsv"
+        "results/benchmark/train/{experiment}/{trial}.tsv"
     conda:
         "../../envs/model.yaml"
     threads: needs("threads")
@@ -39,7 +39,7 @@ rule select:
     log:
         "logs/select/{experiment}/job.log",
     benchmark:
-        "logs/select/{experiment}/benchmark.tsv"
+        "results/benchmark/select/{experiment}.tsv"
     conda:
         "../../envs/model.yaml"
     threads: 2

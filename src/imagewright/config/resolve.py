@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagewright.config.code import code_fingerprint
+from imagewright.config.listing import listing
 from imagewright.errors import ConfigError
 from imagewright.files import write_json, write_text_if_changed
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 STAGES = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", "gate", "bundle", "report")
 # A script called select.py would hide Python's own module `select` from every script beside it.
 SCRIPTS = {stage: f"scripts/{stage}.py" for stage in STAGES} | {"select": "scripts/select_.py"}
+KNOWN = ".snakemake/imagewright/raw"
+
+
+UNFINISHED = ".snakemake/imagewright/pull.unfinished"
+"""There while `imagewright pull` is at work: half of the results may be those of another commit."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,28 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
     for stage in STAGES:
         fingerprint = code_fingerprint(root / SCRIPTS[stage], root / "src")
         write_json(root / "results/resolve/code" / f"{stage}.json", fingerprint)
+    # DVC wants its folders to be there, also where nothing is in them.
+    raw = root / "results/resolve/raw"
+    for folder in (raw, *(root / "results/benchmark" / stage for stage in STAGES)):
+        folder.mkdir(parents=True, exist_ok=True)
     for data, folder in composed["folders"].items():
-        write_text_if_changed(root / "results/resolve/raw" / f"{data}.txt", _listing(root / folder))
+        # A clone may have the results without the images; that does not make the results old.
+        if (root / folder).is_dir() or not (raw / f"{data}.txt").is_file():
+            write_text_if_changed(raw / f"{data}.txt", listing(root / folder, root / KNOWN / f"{data}.json"))
     return Plan(composed["experiments"], composed["tensors"], composed["folders"])
+
+
+def check_pulled(root: Path) -> None:
+    """Refuse to plan on results of which only a part has been pulled.
+
+    Raises:
+        ConfigError: a pull is at work, or was killed.
+    """
+    if (root / UNFINISHED).exists():
+        raise ConfigError(
+            f"{root.absolute()}: a pull is at work or was killed, so the results may be of two commits",
+            "run it to its end: imagewright pull",
+        )
 
 
 def _composed(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
@@ -126,14 +151,3 @@ def _needs(section: "TrainSection") -> dict[str, Any]:
         "threads": settings.threads * settings.processes,
         "files": [file] if file else [],
     }
-
-
-def _listing(folder: Path) -> str:
-    """Names, sizes and times of a folder's files: a person who adds or changes an image sees `fetch` run again."""
-    if not folder.is_dir():
-        return ""
-    lines = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        status = path.stat()
-        lines.append(f"{path.relative_to(folder)}\t{status.st_size}\t{status.st_mtime_ns}\n")
-    return "".join(lines)

@@ -1,0 +1,149 @@
+"""Times that tell Snakemake what is up to date: one for all that is recorded, a later one for what has to run again."""
+
+import os
+import time
+from pathlib import Path
+
+from dvc.repo import Repo
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+
+from imagewright.config.resolve import Plan
+from imagewright.pull.lock import Files, Stage
+
+Job = tuple[str, str]
+"""A stage, and the data, tensors or experiment that it is run for."""
+Scope = tuple[str, str]
+LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
+EVERYTHING = ("everything", "")
+
+
+def mark_fresh(repository: Repo, stages: list[Stage]) -> None:
+    """Give every recorded file one and the same time: now, which is not older than code and config."""
+    moment = time.time_ns()
+    infos = []
+    for path, md5 in sorted(recorded_files(stages).items()):
+        full = os.path.join(repository.root_dir, path)  # noqa: PTH118
+        try:
+            os.utime(full, ns=(moment, moment))
+        except FileNotFoundError:
+            continue
+        infos.append((full, HashInfo("md5", md5), repository.fs.info(full)))
+    # DVC knows files by their times, too: without this the next command reads all of them.
+    repository.state.save_many(infos, repository.fs)
+
+
+def recorded_files(stages: list[Stage]) -> Files:
+    """Every file that a stage made."""
+    return {path: md5 for stage in stages for files in stage.outs.values() for path, md5 in (files or {}).items()}
+
+
+def stale_jobs(repository: Repo, stages: list[Stage], plan: Plan) -> dict[Job, str]:
+    """The jobs that were recorded with other inputs than those that are here, each with the first that differs.
+
+    What depends on such a job is not listed: Snakemake finds it.
+    """
+    here: dict[str, Files] = {}
+    stale: dict[Job, str] = {}
+    for stage in stages:
+        jobs = {job: _lineage(job, plan) for job in _jobs(stage.name, plan)}
+        for job in jobs:
+            if not _was_built(job, stage, plan):
+                stale[job] = "not among the experiments that were recorded"
+        for path, recorded in stage.deps.items():
+            if path not in here:
+                here[path] = _files_here(repository, path)
+            for file, (scope, reason) in _changes(path, recorded, here[path]).items():
+                for job, lineage in jobs.items():
+                    if scope in lineage:
+                        stale.setdefault(job, f"{file} {reason}")
+    return stale
+
+
+def _changes(path: str, recorded: Files | None, here: Files) -> dict[str, tuple[Scope, str]]:
+    if recorded is None:
+        return {path: (EVERYTHING, "was recorded in a version that cannot be had")}
+    return {
+        file: (
+            _scope(file),
+            "is missing" if file not in here else "is new" if file not in recorded else "is not the recorded one",
+        )
+        for file in sorted({file for file, _ in recorded.items() ^ here.items()})
+    }
+
+
+def mark_stale(root: Path, plan: Plan, stale: dict[Job, str]) -> None:
+    """Give the sections of these jobs a later time than their outputs have."""
+    for stage, name in stale:
+        trials = plan.experiments[name]["trials"] if stage == "train" else []
+        names = [f"{name}/{trial}" for trial in trials] or [name]
+        for section in (root / f"results/resolve/{stage}/{name}.yaml" for name in names):
+            # Written anew, since a link to the cache would share its time with other files.
+            aside = section.with_name(f".{section.name}.stale.partial")
+            aside.write_bytes(section.read_bytes())
+            aside.replace(section)
+
+
+def _jobs(stage: str, plan: Plan) -> list[Job]:
+    level = LEVELS.get(stage, "experiment")
+    names = {"data": plan.data, "tensors": plan.tensors, "experiment": plan.experiments}[level]
+    if stage == "resolve":
+        return []
+    return [(stage, name) for name in (["summary"] if stage == "report" else names)]
+
+
+def _was_built(job: Job, stage: Stage, plan: Plan) -> bool:
+    """Whether the job belonged to the plan that the record is of; what else lay in the folder may be of any age."""
+    if stage.name == "report":
+        return True
+    mine = (LEVELS.get(stage.name, "experiment"), job[1])
+    built = [("bundle", name) for name in stage.experiments if name in plan.experiments]
+    return any(mine in _lineage(job, plan) for job in built)
+
+
+def _lineage(job: Job, plan: Plan) -> set[Scope]:
+    """What a job is for, and what that rests on."""
+    stage, name = job
+    if stage == "report":
+        return {
+            EVERYTHING,
+            *(("data", data) for data in plan.data),
+            *(("experiment", experiment) for experiment in plan.experiments),
+        }
+    level = LEVELS.get(stage, "experiment")
+    lineage = {EVERYTHING, (level, name)}
+    if level == "tensors":
+        lineage.add(("data", plan.tensors[name]))
+    if level == "experiment":
+        facts = plan.experiments[name]
+        lineage |= {("tensors", facts["tensors"]), ("data", facts["data"])}
+    return lineage
+
+
+def _scope(file: str) -> Scope:
+    """What a file belongs to, as its path says."""
+    parts = file.split("/")
+    if parts[:2] == ["data", "raw"]:
+        return "data", parts[2].removesuffix(".json") if len(parts) == 3 else parts[2]
+    if parts[:2] == ["results", "resolve"]:
+        parts = parts[1:]
+    if parts[0] not in ("results", "resolve") or len(parts) < 3 or parts[1] in ("code", "report"):
+        return EVERYTHING
+    name = parts[2]
+    for suffix in (".yaml", ".txt"):
+        name = name.removesuffix(suffix) if len(parts) == 3 else name
+    return LEVELS.get(parts[1], "experiment"), name
+
+
+def _files_here(repository: Repo, path: str) -> Files:
+    full = os.path.join(repository.root_dir, path)  # noqa: PTH118
+    try:
+        _, _, found = build(
+            repository.cache.local, full, repository.fs, "md5", dry_run=True, ignore=repository.dvcignore
+        )
+    except FileNotFoundError:
+        return {}
+    if isinstance(found, Tree):
+        return {"/".join((path, *key)): info.value for key, _, info in found}
+    return {path: str(found.hash_info.value)}

@@ -1,0 +1,32 @@
+"""The numbers behind the page in the forms that DVC compares and plots: a file an experiment, a folder a subject."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from imagewright.config.report import ReportSection
+from imagewright.files import read_json, write_json
+
+
+def write_tables(section: ReportSection, results: Path, out: Path) -> None:
+    """Write `metrics/`, `curves/` and, for classifications, `confusion/`.
+
+    Args:
+        section: the experiments.
+        results: the folder `results/`.
+        out: the folder to write to. `metrics/<experiment>.json` has each metric of the served runtime on test, with
+            its interval; `curves/<experiment>.csv` the chosen trial's epochs; `confusion/<experiment>.csv` a row for
+            each test image, `label` and `predicted`.
+    """
+    for folder in ("metrics", "curves", "confusion"):
+        (out / folder).mkdir()
+    for name in section.experiments:
+        bundle = read_json(results / "bundle" / name / "bundle.json")
+        write_json(out / "metrics" / f"{name}.json", bundle["metrics"])
+        shutil.copyfile(results / "select" / name / "history.csv", out / "curves" / f"{name}.csv")
+        if bundle["task"] == "classification":
+            predictions = pd.read_parquet(results / "evaluate" / name / "predictions.parquet")
+            predictions[["label", "predicted"]].to_csv(
+                out / "confusion" / f"{name}.csv", index=False, lineterminator="\n"
+            )

@@ -1,0 +1,162 @@
+"""On a fresh clone `imagewright pull` leaves nothing to do; and after a change, DVC and Snakemake do the same."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from clones import commit, git, is_clean, messages, run
+from conftest import Project
+
+RETRAINED = {
+    "Train digits8, trial default",
+    "Select the best trial of digits8",
+    "Evaluate digits8",
+    "Export digits8",
+    "Judge digits8",
+    "Bundle digits8",
+    "Write the summary page",
+}
+EPOCHS = ("config/experiment/digits8.yaml", "epochs: 6", "epochs: 7")
+
+
+@pytest.mark.parametrize("links", ["copy", "hardlink"])
+def test_nothing_is_left_to_do_on_a_fresh_clone(fresh: Project, links: str) -> None:
+    run(fresh, "dvc", "config", "--local", "cache.type", links)
+    output = run(fresh, "imagewright", "pull")
+    assert re.search(r"^restored: \d{3} files", output, re.MULTILINE)
+    assert "stale: 0 jobs" in output and "missing: 0 files" in output
+    assert is_clean(fresh)
+    weights = fresh.root / "results/train/digits8/default/model.safetensors"
+    assert (weights.stat().st_nlink > 1) == (links == "hardlink")
+    assert run(fresh, "imagewright", "pull").startswith("restored: 0 files")
+    assert is_clean(fresh)
+
+
+@pytest.mark.slow
+def test_a_change_runs_what_depends_on_it_and_no_more(fresh: Project) -> None:
+    run(fresh, "imagewright", "pull")
+    fresh.edit(*EPOCHS)
+    planned = fresh.planned()
+    assert planned == RETRAINED
+    assert messages(run(fresh, "dvc", "repro")) == planned
+    assert is_clean(fresh)
+    assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 7
+    # On another branch, and back.
+    commit(fresh, "Train longer")
+    git(fresh, "switch", "--quiet", "--create", "old", "HEAD~1")
+    assert "restored: 0 files" not in run(fresh, "imagewright", "pull")
+    assert is_clean(fresh)
+    assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 6
+    git(fresh, "switch", "--quiet", "main")
+    run(fresh, "dvc", "checkout")
+    run(fresh, "imagewright", "pull")
+    assert is_clean(fresh)
+    assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 7
+
+
+def test_a_change_that_was_committed_and_never_run(fresh: Project) -> None:
+    fresh.edit(*EPOCHS)
+    commit(fresh, "Train longer, some day")
+    output = run(fresh, "imagewright", "pull")
+    assert "train digits8: results/resolve/train/digits8/default.yaml is not the recorded one" in output
+    assert fresh.planned() == RETRAINED
+    # What has to run is not forgotten by a second pull.
+    run(fresh, "imagewright", "pull")
+    assert fresh.planned() == RETRAINED
+
+
+def test_a_comment_is_no_change(fresh: Project) -> None:
+    path = fresh.root / EPOCHS[0]
+    path.write_text(path.read_text() + "# A remark.\n")
+    assert "stale: 0 jobs" in run(fresh, "imagewright", "pull")
+    assert fresh.planned() == set()
+
+
+def test_dvc_checkout_by_hand_is_put_right(fresh: Project) -> None:
+    run(fresh, "dvc", "pull")
+    for number, path in enumerate(sorted((fresh.root / "results").rglob("*.*"))):
+        os.utime(path, (number, number))
+    assert fresh.planned() != set()
+    assert run(fresh, "imagewright", "pull").startswith("restored: 0 files")
+    assert fresh.planned() == set()
+
+
+def test_a_record_that_was_broken_off(fresh: Project) -> None:
+    """`dvc repro` was killed after `train`: what followed is as it was before."""
+    lock = yaml.safe_load((fresh.root / "dvc.lock").read_text())
+    for stage in ("select", "evaluate", "export", "gate", "bundle", "report"):
+        for dep in lock["stages"][stage]["deps"]:
+            if dep["path"] == "results/train":
+                dep["md5"] = "0" * 32 + ".dir"
+    (fresh.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    output = run(fresh, "imagewright", "pull")
+    assert "select shapes: results/train was recorded in a version that cannot be had" in output
+    planned = fresh.planned()
+    assert {"Select the best trial of digits8", "Select the best trial of shapes"} <= planned
+    assert not {name for name in planned if name.startswith("Train")}
+
+
+def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Project) -> None:
+    """Files of an experiment that nobody asked for when the rest was recorded may be of any age."""
+    for stage in (lock := yaml.safe_load((fresh.root / "dvc.lock").read_text()))["stages"].values():
+        if "params" in stage:
+            stage["params"]["config/workflow.yaml"]["experiments"] = ["shapes"]
+    (fresh.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert "train digits8: not among the experiments that were recorded" in run(fresh, "imagewright", "pull")
+    planned = fresh.planned()
+    assert "Train digits8, trial default" in planned and "Index digits8" in planned
+    assert {name for name in planned if "shapes" in name} == set()
+
+
+def test_raw_data_of_a_folder_belongs_to_the_record(fresh: Project) -> None:
+    run(fresh, "imagewright", "pull")
+    picture = next((fresh.root / "data/raw/digits8/3").iterdir())
+    content = picture.read_bytes()
+    os.utime(picture)
+    assert fresh.planned() == set()
+    picture.write_bytes((fresh.root / "data/raw/digits8/4/00.png").read_bytes())
+    assert "Fetch the raw data of digits8" in fresh.planned()
+    picture.write_bytes(content)
+    run(fresh, "imagewright", "pull")
+    shutil.rmtree(fresh.root / "data/raw/digits8")
+    assert fresh.planned() == set()
+
+
+def test_what_lies_here_alone_stays(fresh: Project) -> None:
+    """Results of another experiment, and changes that were never recorded, are not lost."""
+    own = fresh.root / "results/train/mine/default/model.safetensors"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"weeks of work")
+    run(fresh, "imagewright", "pull")
+    assert own.read_bytes() == b"weeks of work"
+    done = fresh.run("imagewright", "pull", "--check")
+    assert done.returncode == 1 and "1 files here are not recorded" in done.stdout
+    own.unlink()
+    run(fresh, "imagewright", "pull", "--check")
+    changed = fresh.root / "results/train/digits8/default/history.csv"
+    changed.unlink()
+    changed.write_text("mine\n")
+    done = fresh.run("imagewright", "pull")
+    assert done.returncode == 1 and "results/train/digits8/default/history.csv among them" in done.stdout
+    assert changed.read_text() == "mine\n"
+    run(fresh, "imagewright", "pull", "--force")
+    assert changed.read_text().startswith("epoch,") and fresh.planned() == set()
+
+
+@pytest.mark.slow
+def test_what_dvc_users_expect(fresh: Project) -> None:
+    run(fresh, "imagewright", "pull")
+    run(fresh, "dvc", "exp", "run", "-S", "config/experiment/digits8.yaml:train.epochs=2")
+    assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 2
+    assert "train.epochs" in run(fresh, "dvc", "params", "diff")
+    difference = run(fresh, "dvc", "metrics", "diff")
+    assert "results/report/metrics/digits8.json" in difference and "accuracy.value" in difference
+    assert "shapes" not in difference
+    page = run(fresh, "dvc", "plots", "diff")
+    html = Path(page.strip().splitlines()[-1].removeprefix("file://")).read_text()
+    assert "results/report/curves/digits8.csv" in html and "results/report/confusion/digits8.csv" in html
+    run(fresh, "dvc", "artifacts", "get", ".", "digits8", "--rev", "HEAD", "--out", "got")
+    assert (fresh.root / "got/model.onnx").is_file()
