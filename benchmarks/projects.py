@@ -79,11 +79,9 @@ def outcome(root: Path, experiment: str) -> Outcome:
     evaluation = read_json(root / "results/evaluate" / experiment / "metrics.json")
     metric = bundle["primary_metric"]
     found = bundle["metrics"][metric]
-    own = [
-        root / f"logs/{stage}/{experiment}/benchmark.tsv"
-        for stage in ("select", "evaluate", "export", "gate", "bundle")
-    ]
-    training = _seconds(root / f"logs/train/{experiment}/default/benchmark.tsv")
+    times = root / "results/benchmark"
+    own = [times / stage / f"{experiment}.tsv" for stage in ("select", "evaluate", "export", "gate", "bundle")]
+    training = _seconds(times / f"train/{experiment}/default.tsv")
     return Outcome(
         experiment, metric, found["value"], found["low"], found["high"], bundle["baseline"][metric],
         evaluation["n"], evaluation["groups"], bundle["default_runtime"], training, training + sum(map(_seconds, own)),

@@ -31,10 +31,11 @@ INDEX: dict[str, Any] = {
 }  # fmt: skip
 RUNTIME = {"metric": 0.9, "flips": 3, "decisions": 16, "max_abs_diff": 0.0123, "p50_ms": 1.5, "passed": True}
 GATE = {"runtimes": {"torch": RUNTIME, "int8": RUNTIME | {"metric": 0.87, "passed": False}}}
+RECORD: dict[str, Any] = {"commit": "c0ffee", "dirty": False}
 
 
 def card(path: Path, groups: int = 50, **bundle: Any) -> list[str]:
-    write_card(BUNDLE | bundle, INDEX, {"groups": groups}, GATE, path / "card.md")
+    write_card(BUNDLE | bundle, INDEX, {"groups": groups}, GATE, RECORD, path / "card.md")
     return (path / "card.md").read_text().splitlines()
 
 
@@ -49,6 +50,20 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert "| test | 16 | 8 |" in lines
     assert "Left out: 2 (unreadable), 1 (duplicate)." in lines
     assert f"- onnx: `{'e' * 64}`" in lines
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        ({"commit": "c0ffee", "dirty": False}, "- commit: `c0ffee`"),
+        ({"commit": "c0ffee", "dirty": True}, "- commit: `c0ffee`, with uncommitted changes"),
+        ({"commit": "c0ffee", "dirty": None}, "- commit: `c0ffee`"),
+        ({"commit": None, "dirty": None}, "- commit: not known"),
+    ],
+)
+def test_the_commit_is_told(tmp_path: Path, record: dict[str, Any], line: str) -> None:
+    write_card(BUNDLE, INDEX, {"groups": 50}, GATE, record, tmp_path / "card.md")
+    assert line in (tmp_path / "card.md").read_text().splitlines()
 
 
 def test_a_number_stands_beside_its_interval_and_the_baseline(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def test_two_by_two(project: Project) -> None:
     assert sha256(project.root / "results/select/swept/model.safetensors") == weights[selection["trial"]]
     assert project.json("results/bundle/swept/bundle.json")["fingerprints"]["weights"] == weights[selection["trial"]]
 
+    # Each trial's training has its own time in the record.
+    stages = project.json("results/bundle/swept/record.json")["stages"]
+    trained = {job["name"]: job["seconds"] for job in stages if job["stage"] == "train"}
+    assert set(trained) == {f"swept/{name}" for name in records} and min(trained.values()) > 0
+
     # People see all four: in the table, on the page and in W&B's own files.
     table = pd.read_csv(project.root / "results/select/swept/trials.csv")
     assert table["trial"].tolist()[0] == selection["trial"] and set(table["trial"]) == set(records)

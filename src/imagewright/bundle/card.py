@@ -8,7 +8,12 @@ NORMALISED = {"train": "the train split", "timm": "the data that its architectur
 
 
 def write_card(
-    bundle: dict[str, Any], index: dict[str, Any], evaluation: dict[str, Any], gate: dict[str, Any], path: Path
+    bundle: dict[str, Any],
+    index: dict[str, Any],
+    evaluation: dict[str, Any],
+    gate: dict[str, Any],
+    record: dict[str, Any],
+    path: Path,
 ) -> None:
     """Write `card.md`.
 
@@ -17,6 +22,7 @@ def write_card(
         index: `report.json` of the index.
         evaluation: `metrics.json`.
         gate: `gate.json`.
+        record: `record.json`.
         path: the file to write.
     """
     model, form = bundle["model"], bundle["input"]
@@ -57,6 +63,7 @@ def write_card(
         "",
         "## Where it comes from",
         "",
+        _commit_line(record),
         *(f"- {name}: `{value}`" for name, value in bundle["fingerprints"].items()),
         "",
     ]
@@ -65,6 +72,12 @@ def write_card(
 
 def _origin(pretrained: dict[str, Any]) -> str:
     return "random weights" if pretrained["source"] == "none" else f"the weights of {pretrained['source']}"
+
+
+def _commit_line(record: dict[str, Any]) -> str:
+    if record["commit"] is None:
+        return "- commit: not known"
+    return f"- commit: `{record['commit']}`" + (", with uncommitted changes" if record["dirty"] else "")
 
 
 def _class_names(bundle: dict[str, Any]) -> list[str]:

@@ -2,27 +2,43 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from imagewright.bundle.card import write_card
-from imagewright.bundle.fingerprints import bundle_id, fingerprints
+from imagewright.bundle.crate import write_crate
+from imagewright.bundle.fingerprints import bundle_id, fingerprints, section_files
+from imagewright.bundle.record import write_record
 from imagewright.config.bundle import BundleSection
 from imagewright.errors import EvidenceError, GateError
 from imagewright.files import read_json, sha256, write_json
 
 
-def write_bundle(section: BundleSection, results: Path, lock: Path, out: Path) -> None:
-    """Write the exported files, `gate.json`, `bundle.json` and `card.md`.
+def write_bundle(section: BundleSection, results: Path, lock: Path, workflow: Path, out: Path) -> None:
+    """Write what is served (the exported files, `gate.json` and `bundle.json`), then the record of how it was made.
 
     Args:
         section: the experiment's names.
         results: the folder `results/`, with every stage before this one.
         lock: the file of exact package versions.
+        workflow: the Snakefile.
         out: the folder to write to.
 
     Raises:
         GateError: the gate did not pass.
         EvidenceError: a file is not the one that was gated.
     """
+    bundle = _write_served(section, results, lock, out)
+    record = write_record(section, bundle, results, lock, workflow, out / "record.json")
+    index = read_json(results / "index" / section.data / "report.json")
+    evaluation = read_json(results / "evaluate" / section.experiment / "metrics.json")
+    write_card(bundle, index, evaluation, read_json(out / "gate.json"), record, out / "card.md")
+    sections = {
+        f"results/{path.relative_to(results).as_posix()}": sha256(path) for path in section_files(section, results)
+    }
+    write_crate(bundle, record, sections, workflow, out)
+
+
+def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) -> dict[str, Any]:
     exported = results / "export" / section.experiment
     gate = read_json(results / "gate" / section.experiment / "gate.json")
     if not gate["passed"]:
@@ -64,8 +80,7 @@ def write_bundle(section: BundleSection, results: Path, lock: Path, out: Path) -
         "n": gate["n"],
         "fingerprints": marks,
     }
-    index = read_json(results / "index" / section.data / "report.json")
-    evaluation = read_json(results / "evaluate" / section.experiment / "metrics.json")
-    write_card(bundle, index, evaluation, gate, out / "card.md")
+    # The card and the record tell of one run, so the facts of the model do not hash them; the crate does.
     bundle["files"] = {path.name: sha256(path) for path in sorted(out.iterdir())}
     write_json(out / "bundle.json", bundle)
+    return bundle
