@@ -29,7 +29,7 @@ recover: install  ## Go on after Snakemake itself was killed: release its lock, 
 	$(MAKE) run
 
 test: install  ## Run the tests for everyone (under 12 minutes)
-	pytest -m 'not slow and not proof'
+	pytest -n 2 --dist loadfile -m 'not slow and not proof'
 
 report: install  ## Write report.html: the DAG, the pictures and the numbers on one page
 	snakemake --report report.html

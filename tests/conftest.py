@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from checkout import copy_checkout
+from filelock import FileLock
 from PIL import Image
 
 from imagewright.files import read_json
@@ -132,11 +133,17 @@ def write_shapes(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
     """Both tiny experiments, built from raw to bundle. Read it; to change it, take `project`."""
-    project = make_project(tmp_path_factory.mktemp("built") / "project")
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout[-6000:]
+    own = tmp_path_factory.getbasetemp()
+    # Where several processes run the tests, the first one builds it for all of them.
+    shared = own if worker_id == "master" else own.parent
+    project, whole = Project(shared / "built/project"), shared / "built/whole"
+    with FileLock(shared / "built.lock"):
+        if not whole.exists():
+            done = make_project(project.root).snakemake()
+            assert done.returncode == 0, done.stdout[-6000:]
+            whole.touch()
     return project
 
 

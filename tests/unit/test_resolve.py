@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -193,13 +194,23 @@ def test_the_listing_of_a_folder_follows_its_files(root: Path) -> None:
     assert resolve(root, ["digits"]).folders == {"digits": "data/raw/digits"}
     listing = root / "results/resolve/raw/digits.txt"
     first = listing.read_text()
-    assert "cat/1.png\t1\t" in first
+    assert first == f"cat/1.png\t{sha256(b'1').hexdigest()}\n"
     os.utime(listing, ns=(1, 1))
+    # Content counts, not times: a copy of the folder in another clone has the same listing.
+    os.utime(folder / "1.png", ns=(1, 1))
     resolve(root, ["digits"])
     assert listing.stat().st_mtime_ns == 1
     (folder / "2.png").write_bytes(b"22")
     resolve(root, ["digits"])
-    assert "cat/2.png\t2\t" in listing.read_text()
+    assert listing.read_text() == first + f"cat/2.png\t{sha256(b'22').hexdigest()}\n"
+    (folder / "1.png").write_bytes(b"3")
+    resolve(root, ["digits"])
+    assert f"cat/1.png\t{sha256(b'3').hexdigest()}\n" in listing.read_text()
+    # Without the images, what is known of them stays.
+    known = listing.read_text()
+    shutil.rmtree(root / "data/raw/digits")
+    resolve(root, ["digits"])
+    assert listing.read_text() == known
 
 
 @pytest.mark.parametrize(

@@ -99,15 +99,20 @@ def test_a_record_that_was_broken_off(fresh: Project) -> None:
     assert not {name for name in planned if name.startswith("Train")}
 
 
-def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Project) -> None:
+@pytest.mark.parametrize("listed", [True, False], ids=["listed-now", "asked-for"])
+def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Project, listed: bool) -> None:
     """Files of an experiment that nobody asked for when the rest was recorded may be of any age."""
     for stage in (lock := yaml.safe_load((fresh.root / "dvc.lock").read_text()))["stages"].values():
         if "params" in stage:
             stage["params"]["config/workflow.yaml"]["experiments"] = ["shapes"]
     (fresh.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    assert "train digits8: not among the experiments that were recorded" in run(fresh, "imagewright", "pull")
-    planned = fresh.planned()
-    assert "Train digits8, trial default" in planned and "Index digits8" in planned
+    if not listed:
+        fresh.write_yaml("config/workflow.yaml", {"experiments": ["shapes"]})
+    output = run(fresh, "imagewright", "pull")
+    assert listed == ("train digits8: not among the experiments that were recorded" in output)
+    assert (fresh.root / "results/train/digits8/default/model.safetensors").is_file()
+    planned = fresh.planned("--config", "experiments=digits8,shapes")
+    assert {"Train digits8, trial default", "Index digits8"} <= planned
     assert {name for name in planned if "shapes" in name} == set()
 
 
@@ -149,8 +154,8 @@ def test_what_lies_here_alone_stays(fresh: Project) -> None:
 @pytest.mark.slow
 def test_what_dvc_users_expect(fresh: Project) -> None:
     run(fresh, "imagewright", "pull")
-    run(fresh, "dvc", "exp", "run", "-S", "config/experiment/digits8.yaml:train.epochs=2")
-    assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 2
+    run(fresh, "dvc", "exp", "run", "-S", "config/experiment/digits8.yaml:train.epochs=7")
+    assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 7
     assert "train.epochs" in run(fresh, "dvc", "params", "diff")
     difference = run(fresh, "dvc", "metrics", "diff")
     assert "results/report/metrics/digits8.json" in difference and "accuracy.value" in difference

@@ -58,14 +58,15 @@ def pull(root: Path, remote: str | None = None, force: bool = False) -> Pulled:
             "wait for it; if none is running, release its lock: snakemake --unlock",
         )
     # A mistake in config/ shows before anything is changed.
-    resolve(root)
+    plan = resolve(root)
     with open_repository(root) as repository:
         download(repository, remote)
         with prepared(repository, force) as found, _unfinished(root):
             size = place(found)
             stages = read_lock(repository)
-            mark_fresh(repository, stages)
-            plan = resolve(root)
+            mark_fresh(repository, stages, plan)
+            # Sections that are others today are written now, and so are later than all that is recorded.
+            resolve(root)
             stale = stale_jobs(repository, stages, plan)
             mark_stale(root, plan, stale)
             # It tells of runs that made other files than those that are here now.

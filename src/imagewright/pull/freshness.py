@@ -17,26 +17,33 @@ Job = tuple[str, str]
 Scope = tuple[str, str]
 LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
 EVERYTHING = ("everything", "")
+EARLIER_NS = 10**9
 
 
-def mark_fresh(repository: Repo, stages: list[Stage]) -> None:
-    """Give every recorded file one and the same time: now, which is not older than code and config."""
+def mark_fresh(repository: Repo, stages: list[Stage], plan: Plan) -> None:
+    """Give every recorded file one and the same time: now, which is not older than code and config.
+
+    Files of experiments that a record was not about get an earlier one: nobody knows how old they were, so they are
+    built again when somebody asks for them.
+    """
     moment = time.time_ns()
+    times = []
+    for stage in stages:
+        built = _built(stage, plan)
+        for path, md5 in _files_of(stage).items():
+            known = stage.name == "resolve" or _scope(path) in built
+            times.append((moment if known else moment - EARLIER_NS, path, md5))
     infos = []
-    for path, md5 in sorted(recorded_files(stages).items()):
+    # The later time last: files with the same content may be links to one and the same object of the cache.
+    for when, path, md5 in sorted(times):
         full = os.path.join(repository.root_dir, path)  # noqa: PTH118
         try:
-            os.utime(full, ns=(moment, moment))
+            os.utime(full, ns=(when, when))
         except FileNotFoundError:
             continue
         infos.append((full, HashInfo("md5", md5), repository.fs.info(full)))
     # DVC knows files by their times, too: without this the next command reads all of them.
     repository.state.save_many(infos, repository.fs)
-
-
-def recorded_files(stages: list[Stage]) -> Files:
-    """Every file that a stage made."""
-    return {path: md5 for stage in stages for files in stage.outs.values() for path, md5 in (files or {}).items()}
 
 
 def stale_jobs(repository: Repo, stages: list[Stage], plan: Plan) -> dict[Job, str]:
@@ -49,7 +56,7 @@ def stale_jobs(repository: Repo, stages: list[Stage], plan: Plan) -> dict[Job, s
     for stage in stages:
         jobs = {job: _lineage(job, plan) for job in _jobs(stage.name, plan)}
         for job in jobs:
-            if not _was_built(job, stage, plan):
+            if _own_scope(job) not in _built(stage, plan):
                 stale[job] = "not among the experiments that were recorded"
         for path, recorded in stage.deps.items():
             if path not in here:
@@ -93,25 +100,30 @@ def _jobs(stage: str, plan: Plan) -> list[Job]:
     return [(stage, name) for name in (["summary"] if stage == "report" else names)]
 
 
-def _was_built(job: Job, stage: Stage, plan: Plan) -> bool:
-    """Whether the job belonged to the plan that the record is of; what else lay in the folder may be of any age."""
-    if stage.name == "report":
-        return True
-    mine = (LEVELS.get(stage.name, "experiment"), job[1])
-    built = [("bundle", name) for name in stage.experiments if name in plan.experiments]
-    return any(mine in _lineage(job, plan) for job in built)
+def _files_of(stage: Stage) -> Files:
+    return {path: md5 for files in stage.outs.values() for path, md5 in (files or {}).items()}
+
+
+def _built(stage: Stage, plan: Plan) -> set[Scope]:
+    """What a record is about; what else lay in the stage's folder may be of any age."""
+    experiments = [name for name in stage.experiments if name in plan.experiments]
+    return {EVERYTHING}.union(*(_lineage(("bundle", name), plan) for name in experiments))
+
+
+def _own_scope(job: Job) -> Scope:
+    stage, name = job
+    return EVERYTHING if stage == "report" else (LEVELS.get(stage, "experiment"), name)
 
 
 def _lineage(job: Job, plan: Plan) -> set[Scope]:
     """What a job is for, and what that rests on."""
-    stage, name = job
-    if stage == "report":
+    level, name = _own_scope(job)
+    if (level, name) == EVERYTHING:
         return {
             EVERYTHING,
             *(("data", data) for data in plan.data),
             *(("experiment", experiment) for experiment in plan.experiments),
         }
-    level = LEVELS.get(stage, "experiment")
     lineage = {EVERYTHING, (level, name)}
     if level == "tensors":
         lineage.add(("data", plan.tensors[name]))
@@ -126,12 +138,12 @@ def _scope(file: str) -> Scope:
     parts = file.split("/")
     if parts[:2] == ["data", "raw"]:
         return "data", parts[2].removesuffix(".json") if len(parts) == 3 else parts[2]
-    if parts[:2] == ["results", "resolve"]:
+    if parts[:2] in (["results", "resolve"], ["results", "benchmark"]):
         parts = parts[1:]
-    if parts[0] not in ("results", "resolve") or len(parts) < 3 or parts[1] in ("code", "report"):
+    if parts[0] not in ("results", "resolve", "benchmark") or len(parts) < 3 or parts[1] in ("code", "report"):
         return EVERYTHING
     name = parts[2]
-    for suffix in (".yaml", ".txt"):
+    for suffix in (".yaml", ".txt", ".tsv"):
         name = name.removesuffix(suffix) if len(parts) == 3 else name
     return LEVELS.get(parts[1], "experiment"), name
 
