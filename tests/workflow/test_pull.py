@@ -84,6 +84,7 @@ def test_dvc_checkout_by_hand_is_put_right(fresh: Project) -> None:
     assert fresh.planned() == set()
 
 
+@pytest.mark.slow
 def test_a_record_that_was_broken_off(fresh: Project) -> None:
     """`dvc repro` was killed after `train`: what followed is as it was before."""
     lock = yaml.safe_load((fresh.root / "dvc.lock").read_text())
@@ -99,7 +100,9 @@ def test_a_record_that_was_broken_off(fresh: Project) -> None:
     assert not {name for name in planned if name.startswith("Train")}
 
 
-@pytest.mark.parametrize("listed", [True, False], ids=["listed-now", "asked-for"])
+@pytest.mark.parametrize(
+    "listed", [pytest.param(True, id="listed-now", marks=pytest.mark.slow), pytest.param(False, id="asked-for")]
+)
 def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Project, listed: bool) -> None:
     """Files of an experiment that nobody asked for when the rest was recorded may be of any age."""
     for stage in (lock := yaml.safe_load((fresh.root / "dvc.lock").read_text()))["stages"].values():
@@ -116,6 +119,7 @@ def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Proje
     assert {name for name in planned if "shapes" in name} == set()
 
 
+@pytest.mark.slow
 def test_raw_data_of_a_folder_belongs_to_the_record(fresh: Project) -> None:
     run(fresh, "imagewright", "pull")
     picture = next((fresh.root / "data/raw/digits8/3").iterdir())

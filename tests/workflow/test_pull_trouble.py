@@ -70,6 +70,7 @@ def test_an_object_is_absent_or_damaged(
     assert is_clean(fresh)
 
 
+@pytest.mark.slow
 def test_damage_in_the_cache_of_this_machine_is_noticed(fresh: Project, origin: Project) -> None:
     run(fresh, "dvc", "fetch")
     md5 = hashlib.md5((origin.root / WEIGHTS).read_bytes()).hexdigest()
@@ -194,7 +195,9 @@ def test_the_disk_is_full(fresh: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param(lambda root: len(list((root / ".dvc/cache").rglob("*"))) > 100, id="fetching"),
+        pytest.param(
+            lambda root: len(list((root / ".dvc/cache").rglob("*"))) > 100, id="fetching", marks=pytest.mark.slow
+        ),
         pytest.param(lambda root: (root / ".pull.partial/data").exists(), id="copying", marks=pytest.mark.slow),
         pytest.param(lambda root: (root / UNFINISHED).exists(), id="begun", marks=pytest.mark.slow),
         pytest.param(lambda root: (root / "data/raw/digits8").exists(), id="placing"),

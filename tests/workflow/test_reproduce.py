@@ -44,6 +44,7 @@ def contents(project: Project) -> dict[str, tuple[int, str]]:
     return {str(path): (path.stat().st_mtime_ns, sha256(path)) for path in paths if path.is_file()}
 
 
+@pytest.mark.slow
 def test_identical(project: Project) -> None:
     before = contents(project)
     done = reproduce(project, "digits8")
