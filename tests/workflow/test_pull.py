@@ -162,7 +162,7 @@ def test_what_dvc_users_expect(fresh: Project) -> None:
     assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 7
     assert "train.epochs" in run(fresh, "dvc", "params", "diff")
     difference = run(fresh, "dvc", "metrics", "diff")
-    assert "results/report/metrics/digits8.json" in difference and "accuracy.value" in difference
+    assert "results/report/metrics/digits8.json" in difference and "ece.value" in difference
     assert "shapes" not in difference
     page = run(fresh, "dvc", "plots", "diff")
     html = Path(page.strip().splitlines()[-1].removeprefix("file://")).read_text()

@@ -34,7 +34,7 @@ rule report:
         bundles=outputs("bundle"),
         pictures=outputs("evaluate") + outputs("select") + outputs("index"),
     output:
-        tables=FILES["report"],
+        tables=TABLES,
         summary=shown("report", "5 Summary"),
     log:
         "logs/report/summary/job.log",
