@@ -133,3 +133,9 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), node.name
+
+
+def test_every_experiment_is_a_model_in_dvc_yaml() -> None:
+    artifacts = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["artifacts"]
+    experiments = {path.stem for path in (CHECKOUT / "config/experiment").glob("*.yaml")}
+    assert artifacts == {name: {"path": f"results/bundle/{name}", "type": "model"} for name in experiments}

@@ -166,6 +166,9 @@ def test_what_dvc_users_expect(fresh: Project) -> None:
     assert "shapes" not in difference
     page = run(fresh, "dvc", "plots", "diff")
     html = Path(page.strip().splitlines()[-1].removeprefix("file://")).read_text()
-    assert "results/report/curves/digits8.csv" in html and "results/report/confusion/digits8.csv" in html
-    run(fresh, "dvc", "artifacts", "get", ".", "digits8", "--rev", "HEAD", "--out", "got")
+    assert "#results_report_curves_digits8_csv" in html and "#results_report_confusion_digits8_csv" in html
+    fresh.edit("dvc.yaml", "artifacts:\n", "artifacts:\n  digits8: {path: results/bundle/digits8, type: model}\n")
+    commit(fresh, "Name the model")
+    git(fresh, "tag", "--annotate", "digits8@v1.0.0", "--message", "The first one")
+    run(fresh, "dvc", "artifacts", "get", ".", "digits8", "--rev", "v1.0.0", "--out", "got")
     assert (fresh.root / "got/model.onnx").is_file()

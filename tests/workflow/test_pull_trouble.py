@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from clones import BUCKET, is_clean, run
 from conftest import Project
 from storage_emulator import delete, upload
@@ -70,16 +71,26 @@ def test_an_object_is_absent_or_damaged(
     assert is_clean(fresh)
 
 
-@pytest.mark.slow
-def test_damage_in_the_cache_of_this_machine_is_noticed(fresh: Project, origin: Project) -> None:
-    run(fresh, "dvc", "fetch")
-    md5 = hashlib.md5((origin.root / WEIGHTS).read_bytes()).hexdigest()
-    cached = fresh.root / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+def damage(project: Project, md5: str) -> None:
+    """Spoil an object in the cache, as a failing disk would."""
+    cached = project.root / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
     cached.chmod(0o644)
     cached.write_bytes(b"rot")
     cached.chmod(0o444)
+
+
+@pytest.mark.slow
+def test_damage_in_the_cache_of_this_machine_is_noticed(fresh: Project, origin: Project) -> None:
+    run(fresh, "dvc", "fetch")
+    damage(fresh, hashlib.md5((origin.root / WEIGHTS).read_bytes()).hexdigest())
     assert f"{WEIGHTS}: its object did not arrive; pull again: gs://" in refused(fresh)
     assert not (fresh.root / WEIGHTS).exists()
+    run(fresh, "imagewright", "pull")
+    assert is_clean(fresh)
+    # The listing of a folder.
+    outs = yaml.safe_load((fresh.root / "dvc.lock").read_text())["stages"]["train"]["outs"]
+    damage(fresh, next(out["md5"] for out in outs if out["path"] == "results/train"))
+    shutil.rmtree(fresh.root / "results")
     run(fresh, "imagewright", "pull")
     assert is_clean(fresh)
 
@@ -120,7 +131,7 @@ def refusing_server() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("server", "problem"),
-    [(silent_server, "no answer within 10 s"), (refusing_server, "not allowed: reader@example.org does not have")],
+    [(silent_server, "no answer within 8 s"), (refusing_server, "not allowed: reader@example.org does not have")],
 )
 def test_a_remote_that_does_not_answer_or_refuses(
     fresh: Project, server: Callable[[], Iterator[str]], problem: str

@@ -15,11 +15,11 @@ from dvc.dependency import ParamsDependency
 from dvc.exceptions import DownloadError, DvcException
 from dvc.output import Output
 from dvc.repo import Repo
-from dvc_data.hashfile.tree import Tree
 
 from imagewright.errors import PullError, first_line
+from imagewright.pull.lock import listing
 
-PATIENCE_S = 10
+PATIENCE_S = 8
 BUCKET = "IMAGEWRIGHT_BUCKET"
 NO_BUCKET = "gs://SET-YOUR-BUCKET"
 """What `.dvc/config` holds before a team has chosen; no bucket can have a name with capitals."""
@@ -87,27 +87,23 @@ def find_missing(repository: Repo, name: str | None, missing: dict[str, str]) ->
 
 
 def _lacking(repository: Repo) -> bool:
-    cache = repository.cache.local
-    for out in repository.index.outs:
-        info = out.hash_info
-        if not out.use_cache or not info:
-            continue
-        if not cache.exists(info.value):
-            return True
-        if info.isdir and not all(cache.exists(found.value) for _, _, found in Tree.load(cache, info)):
-            return True
-    return False
+    exists = repository.cache.local.exists
+    listings = [listing(repository, out) for out in repository.index.outs if out.use_cache and out.hash_info]
+    return any(files is None or not all(exists(md5) for md5 in files.values()) for files in listings)
 
 
 def _copy_listings(repository: Repo, remote: Any) -> None:
     """Bring the listings of folders: DVC leaves out that of a folder with a file missing; and those of dependencies."""
     cache, index = repository.cache.local, repository.index
-    known = {output.hash_info.value for output in (*index.outs, *index.deps) if _is_file(output)}
-    for md5 in sorted(value for value in known if value.endswith(".dir")):
-        path = remote.oid_to_path(md5)
-        if cache.exists(md5) or not remote.fs.exists(path):
+    for output in (*index.outs, *index.deps):
+        if not _is_file(output) or listing(repository, output) is not None:
             continue
-        content = remote.fs.cat_file(path)
+        md5 = output.hash_info.value
+        # A listing that is there and cannot be read is damaged.
+        if cache.exists(md5):
+            repository.fs.remove(cache.oid_to_path(md5))
+        path = remote.oid_to_path(md5)
+        content = remote.fs.cat_file(path) if remote.fs.exists(path) else b""
         if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5.removesuffix(".dir"):
             with tempfile.NamedTemporaryFile() as file:
                 file.write(content)

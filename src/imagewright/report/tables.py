@@ -15,15 +15,16 @@ def write_tables(section: ReportSection, results: Path, out: Path) -> None:
     Args:
         section: the experiments.
         results: the folder `results/`.
-        out: the folder to write to. `metrics/<experiment>.json` has each metric of the served runtime on test, with
-            its interval; `curves/<experiment>.csv` the chosen trial's epochs; `confusion/<experiment>.csv` a row for
-            each test image, `label` and `predicted`.
+        out: the folder to write to. `metrics/<experiment>.json` has the metrics of the served runtime on the whole
+            test split, with intervals; `curves/<experiment>.csv` the chosen trial's epochs;
+            `confusion/<experiment>.csv` a row for each test image, `label` and `predicted`.
     """
     for folder in ("metrics", "curves", "confusion"):
         (out / folder).mkdir()
     for name in section.experiments:
         bundle = read_json(results / "bundle" / name / "bundle.json")
-        write_json(out / "metrics" / f"{name}.json", bundle["metrics"])
+        whole = {metric: value for metric, value in bundle["metrics"].items() if "/" not in metric}
+        write_json(out / "metrics" / f"{name}.json", whole)
         shutil.copyfile(results / "select" / name / "history.csv", out / "curves" / f"{name}.csv")
         if bundle["task"] == "classification":
             predictions = pd.read_parquet(results / "evaluate" / name / "predictions.parquet")
