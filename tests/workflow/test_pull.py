@@ -134,6 +134,23 @@ def test_raw_data_of_a_folder_belongs_to_the_record(fresh: Project) -> None:
     assert fresh.planned() == set()
 
 
+def test_a_folder_that_is_linked_is_left_alone(fresh: Project, tmp_path: Path) -> None:
+    """Another person keeps the same images elsewhere: they are neither replaced nor touched."""
+    mine = tmp_path / "mine/0/00.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    os.utime(mine, ns=(1, 1))
+    (fresh.root / "data/raw").mkdir(parents=True)
+    (fresh.root / "data/raw/digits8").symlink_to(tmp_path / "mine", target_is_directory=True)
+    run(fresh, "imagewright", "pull")
+    assert list((tmp_path / "mine").rglob("*.*")) == [mine]
+    assert (mine.read_text(), mine.stat().st_mtime_ns) == ("mine", 1)
+    assert (fresh.root / "data/raw/digits8").is_symlink()
+    assert (fresh.root / "data/raw/shapes/images/00.png").is_file()
+    # These are other images than the recorded ones.
+    assert "Fetch the raw data of digits8" in fresh.planned()
+
+
 def test_what_lies_here_alone_stays(fresh: Project) -> None:
     """Results of another experiment, and changes that were never recorded, are not lost."""
     own = fresh.root / "results/train/mine/default/model.safetensors"

@@ -11,6 +11,7 @@ from dvc_data.hashfile.tree import Tree
 
 from imagewright.config.resolve import Plan
 from imagewright.pull.lock import Files, Stage
+from imagewright.pull.restore import linked
 
 Job = tuple[str, str]
 """A stage, and the data, tensors or experiment that it is run for."""
@@ -36,6 +37,8 @@ def mark_fresh(repository: Repo, stages: list[Stage], plan: Plan) -> None:
     infos = []
     # The later time last: files with the same content may be links to one and the same object of the cache.
     for when, path, md5 in sorted(times):
+        if linked(Path(repository.root_dir), path):
+            continue
         full = os.path.join(repository.root_dir, path)  # noqa: PTH118
         try:
             os.utime(full, ns=(when, when))

@@ -55,7 +55,7 @@ def prepared(repository: Repo, force: bool = False) -> Iterator[Prepared]:
             f"{len(lost)} files were changed here and never recorded, {lost[0]} among them; nothing was pulled",
             "record them: dvc repro; or replace them with the recorded ones: imagewright pull --force",
         )
-    wanted = [entry for entry in difference.files_create if not _linked(root, entry.key)]
+    wanted = [entry for entry in difference.files_create if not linked(root, _path(entry))]
     aside = root / ASIDE
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -146,6 +146,6 @@ def _path(entry: Any) -> str:
     return "/".join(entry.key)
 
 
-def _linked(root: Path, key: tuple[str, ...]) -> bool:
-    """Whether a person has put a link in the way: what it points to is theirs."""
-    return any(root.joinpath(*key[:end]).is_symlink() for end in range(1, len(key)))
+def linked(root: Path, path: str) -> bool:
+    """Whether a person has put a link in the way of a recorded file: what it points to is theirs."""
+    return any(folder.is_symlink() for folder in list((root / path).parents)[: path.count("/")])
