@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STAGES = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", "gate", "bundle", "report")
 # A script called select.py would hide Python's own module `select` from every script beside it.
 SCRIPTS = {stage: f"scripts/{stage}.py" for stage in STAGES} | {"select": "scripts/select_.py"}
+LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
+"""What a stage is run for, where that is not an experiment; `raw` are the listings of raw data."""
 KNOWN = ".snakemake/imagewright/raw"
 
 

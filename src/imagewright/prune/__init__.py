@@ -6,9 +6,7 @@ An experiment is removed when `config/experiment/<name>.yaml` is gone, not when 
 import shutil
 from pathlib import Path
 
-from imagewright.config.resolve import STAGES
-
-CONFIGS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
+from imagewright.config.resolve import LEVELS, STAGES
 
 
 def removed(root: Path) -> list[Path]:
@@ -20,7 +18,7 @@ def removed(root: Path) -> list[Path]:
         root: the project's folder.
     """
     results = root / "results"
-    kinds = {stage: CONFIGS.get(stage, "experiment") for stage in (*STAGES, "raw", "tracking") if stage != "report"}
+    kinds = {stage: LEVELS.get(stage, "experiment") for stage in (*STAGES, "raw", "tracking") if stage != "report"}
     return sorted(
         path
         for stage, kind in kinds.items()

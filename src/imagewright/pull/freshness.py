@@ -9,14 +9,13 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
-from imagewright.config.resolve import Plan
+from imagewright.config.resolve import LEVELS, Plan
 from imagewright.pull.lock import Files, Stage
 from imagewright.pull.restore import linked
 
 Job = tuple[str, str]
 """A stage, and the data, tensors or experiment that it is run for."""
 Scope = tuple[str, str]
-LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
 EVERYTHING = ("everything", "")
 EARLIER_NS = 10**9
 
@@ -58,8 +57,9 @@ def stale_jobs(repository: Repo, stages: list[Stage], plan: Plan) -> dict[Job, s
     stale: dict[Job, str] = {}
     for stage in stages:
         jobs = {job: _lineage(job, plan) for job in _jobs(stage.name, plan)}
+        built = _built(stage, plan)
         for job in jobs:
-            if _own_scope(job) not in _built(stage, plan):
+            if _own_scope(job) not in built:
                 stale[job] = "not among the experiments that were recorded"
         for path, recorded in stage.deps.items():
             if path not in here:

@@ -1,5 +1,6 @@
 """Bring recorded objects from the remote into the local cache, or say within seconds why that cannot be."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -54,7 +55,6 @@ def download(repository: Repo, name: str | None = None) -> None:
     """
     if not _lacking(repository):
         return
-    _set_bucket(repository)
     remote = _remote(repository, name)
     _check(remote, PATIENCE_S)
     _copy_listings(repository, remote)
@@ -62,7 +62,9 @@ def download(repository: Repo, name: str | None = None) -> None:
         try:
             repository.fetch(remote=name)
         except DownloadError:
-            if full := next((error for error in heard if isinstance(error, OSError) and error.errno == 28), None):
+            if full := next(
+                (error for error in heard if isinstance(error, OSError) and error.errno == errno.ENOSPC), None
+            ):
                 raise PullError(
                     f"the disk is full: {first_line(full)}; nothing was changed",
                     f"make room for DVC's cache, {repository.cache.local.path}, then run imagewright pull again",
@@ -122,6 +124,7 @@ def _set_bucket(repository: Repo) -> None:
 
 
 def _remote(repository: Repo, name: str | None) -> Any:
+    _set_bucket(repository)
     name = name or repository.config["core"].get("remote")
     known = repository.config["remote"]
     if name not in known:
