@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install run recover test report lint format lock clean
+.PHONY: help install run recover test slow report lint format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,9 @@ recover: install  ## Go on after Snakemake itself was killed: release its lock, 
 
 test: install  ## Run the tests for everyone (under 12 minutes)
 	pytest -n 2 --dist loadfile -m 'not slow and not proof'
+
+slow: install  ## Run the tests that take longer, too long to wait for at every change
+	pytest -n 2 --dist loadfile -m slow
 
 report: install  ## Write report.html: the DAG, the pictures and the numbers on one page
 	snakemake --report report.html

@@ -25,6 +25,17 @@ LENIENT = {"onnx": {"max_flips": 0.1}, "int8": {"max_flips": 0.5, "max_metric_dr
 QUICK = {"evaluate": {"resamples": 100}, "export": {"int8": {"images": 16}}, "gate": {**LENIENT, "latency_runs": 3}}
 
 
+SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
+
+
+def environment() -> dict[str, str]:
+    """The variables that a command in a project gets."""
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # gcsfs would ask by gRPC, too, which the storage emulator does not speak, and wait for a minute.
+    quiet = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+    return given | quiet | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder in which `snakemake` runs as a user would run it."""
@@ -34,18 +45,20 @@ class Project:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake on two cores; everything that it prints is in `stdout`."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        return self.run(*command)
+        return self.run(*SNAKEMAKE, *arguments)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, with the environment's programs first on the path."""
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        # gcsfs would ask by gRPC, too, which the storage emulator does not speak, and wait for a minute.
-        environment["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
-        environment.pop("PYTHONPATH", None)
         return subprocess.run(
-            command, cwd=self.root, env=environment, text=True, timeout=self.timeout, check=False,
+            command, cwd=self.root, env=environment(), text=True, timeout=self.timeout, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command as `run` does, in a session of its own, as a terminal gives, and leave it running."""
+        return subprocess.Popen(
+            command, cwd=self.root, env=environment(), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     def planned(self, *arguments: str) -> set[str]:

@@ -4,16 +4,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import yaml
-from conftest import Project
+from conftest import SNAKEMAKE, Project
 
 from imagewright.config.resolve import SCRIPTS
 
@@ -28,13 +26,8 @@ def set_epochs(project: Project, epochs: int) -> None:
 
 
 def start(project: Project, target: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "experiments=digits8", "--", target]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    # A session of its own, as a terminal gives: killing Snakemake then leaves its job behind.
-    return subprocess.Popen(
-        command, cwd=project.root, env=environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    # In a session of its own: killing Snakemake then leaves its job behind.
+    return project.start(*SNAKEMAKE, "--config", "experiments=digits8", "--", target)
 
 
 def wait_for(what: Callable[[], Any]) -> Any:

@@ -216,11 +216,7 @@ def test_the_disk_is_full(fresh: Project, tmp_path: Path) -> None:
     ],
 )
 def test_killed_and_repeated(fresh: Project, moment: Callable[[Path], bool]) -> None:
-    process = subprocess.Popen(
-        [shutil.which("imagewright") or "imagewright", "pull"], cwd=fresh.root,
-        env=os.environ | {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    process = fresh.start("imagewright", "pull")
     while not moment(fresh.root):
         assert process.poll() is None, "it ended before it was killed"
     os.killpg(process.pid, signal.SIGKILL)
