@@ -17,60 +17,60 @@ onerror:
     print_errors()
 
 
-# Every stage's outputs are named, not the last stage's alone: a job that failed before is then seen as missing.
+# Every stage is named, not the last one alone: a job that failed before is then seen as missing.
 rule all:
     default_target: True
     input:
-        [outputs(stage) for stage in STAGES],
+        [wanted(stage) for stage in STAGES],
     message:
         "All is built: see results/report/summary.html"
 
 
 rule fetch_all:
     input:
-        outputs("fetch"),
+        wanted("fetch"),
 
 
 rule index_all:
     input:
-        outputs("index"),
+        wanted("index"),
 
 
 rule tensors_all:
     input:
-        outputs("tensors"),
+        wanted("tensors"),
 
 
 rule train_all:
     input:
-        outputs("train"),
+        wanted("train"),
 
 
 rule select_all:
     input:
-        outputs("select"),
+        wanted("select"),
 
 
 rule evaluate_all:
     input:
-        outputs("evaluate"),
+        wanted("evaluate"),
 
 
 rule export_all:
     input:
-        outputs("export"),
+        wanted("export"),
 
 
 rule gate_all:
     input:
-        outputs("gate"),
+        wanted("gate"),
 
 
 rule bundle_all:
     input:
-        outputs("bundle"),
+        wanted("bundle"),
 
 
 rule report_all:
     input:
-        outputs("report"),
+        wanted("report"),

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from imagewright.bundle.fingerprints import CODE, fingerprints
+from imagewright.bundle.fingerprints import fingerprints
 from imagewright.config.bundle import BundleSection
 from imagewright.errors import ReproduceError
-from imagewright.files import read_json, write_json
+from imagewright.files import read_json, sha256, write_json
 from imagewright.reproduce.causes import changes
 from imagewright.reproduce.compare import is_within
 from imagewright.reproduce.facts import read_rebuilt, read_recorded
@@ -63,13 +63,14 @@ def write_results(results: Path) -> None:
     write_json(results / "export/pets/export.json", {"sha256": exported, "runtimes": runtimes})
     runtime = {"passed": True, "flips": 0, "decisions": 1, "p50_ms": 1.5, "metrics": METRICS}
     write_json(results / "gate/pets/gate.json", {"passed": True, "runtimes": {"torch": runtime, "int8": runtime}})
-    for stage in CODE:
+    for stage in ("train", "gate"):
         code = {"all": stage, "scripts/all.py": "1", f"scripts/{stage}.py": "1"}
         write_json(results / f"resolve/code/{stage}.json", code)
     for name in ("fetch/pets", "index/pets", "tensors/pets-rgb8", "train/pets/default"):
         write_section(results, name, "a: 1\n")
     for stage in ("select", "evaluate", "export", "gate"):
         write_section(results, f"{stage}/pets", "a: 1\n")
+    write_provenance(results)
     write_bundle(results)
 
 
@@ -77,6 +78,14 @@ def write_section(results: Path, name: str, text: str) -> None:
     path = results / "resolve" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def write_provenance(results: Path) -> None:
+    """What `resolve` says of the sections and the code that lie here."""
+    resolved = results / "resolve"
+    sections = {path.relative_to(resolved).as_posix(): sha256(path) for path in resolved.rglob("*.yaml")}
+    code = {path.stem: read_json(path)["all"] for path in resolved.glob("code/*.json")}
+    write_json(resolved / "provenance/pets.json", {"sections": sections, "code": code})
 
 
 def write_bundle(results: Path, lock: str = "torch==2.13.0\n") -> None:
@@ -107,7 +116,7 @@ def edit(path: Path, change: Callable[[Any], object]) -> None:
 
 def verdict(recorded: Path, rebuilt: Path) -> Verdict:
     there, here = read_recorded(recorded, "pets"), read_rebuilt(SECTION, rebuilt)
-    return judge(there, here, changes(there, recorded, SECTION, rebuilt))
+    return judge(there, here, changes(there, recorded, rebuilt))
 
 
 def states(verdict: Verdict) -> dict[str, str]:
@@ -346,9 +355,10 @@ def test_a_changed_section_and_a_changed_file_are_named(recorded: Path, rebuilt:
     write_section(rebuilt, "train/pets/default", "a: 2\n")
     code = {"all": "x", "scripts/all.py": "1", "scripts/gate.py": "2"}
     write_json(rebuilt / "resolve/code/gate.json", code)
+    write_provenance(rebuilt)
     there = read_recorded(recorded, "pets")
     told = ["config has changed (train/pets/default.yaml)", "code has changed (scripts/gate.py)"]
-    assert changes(there, recorded, SECTION, rebuilt) == told
+    assert changes(there, recorded, rebuilt) == told
     write_bundle(rebuilt)
     assert judge(there, read_rebuilt(SECTION, rebuilt), told).answer == (
         f"pets: first difference at bundle: code, config; {told[0]} and {told[1]} since it was recorded"
@@ -356,4 +366,4 @@ def test_a_changed_section_and_a_changed_file_are_named(recorded: Path, rebuilt:
     # Sections that were resolved again since the record say nothing of it.
     shutil.rmtree(recorded / "resolve")
     shutil.copytree(rebuilt / "resolve", recorded / "resolve")
-    assert changes(there, recorded, SECTION, rebuilt) == ["config has changed", "code has changed"]
+    assert changes(there, recorded, rebuilt) == ["config has changed", "code has changed"]

@@ -38,7 +38,7 @@ RECORD: dict[str, Any] = {
     ],
     "written": "2026-11-21T12:01:00+00:00",
 }
-SECTIONS = {"results/resolve/train/pets/default.yaml": "a" * 64}
+SECTIONS = {"train/pets/default.yaml": "a" * 64}
 ACTION = "#run-0123456789ab"
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from imagewright.bundle.fingerprints import CODE, bundle_id, fingerprints, section_files
+from imagewright.bundle.fingerprints import bundle_id, fingerprints
 from imagewright.config.bundle import BundleSection
-from imagewright.config.resolve import STAGES
 from imagewright.files import read_json, write_json
 
 SECTION = BundleSection(experiment="pets", data="pets", tensors="pets-gray28", trials=["default", "wide"], overrides=[])
@@ -48,10 +47,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         results / "export/pets/export.json",
         {"runtimes": {"onnx": "model.onnx"}, "sha256": {"model.onnx": "dd", "labels.json": "ee"}},
     )
-    for path in section_files(SECTION, results):
-        write(path, f"name: {path.name}\n")
-    for stage in CODE:
-        write_json(results / f"resolve/code/{stage}.json", {"all": stage, "src/a.py": "ff"})
+    provenance = {"sections": {"train/pets/wide.yaml": "01", "gate/pets.yaml": "02"}, "code": {"train": "03"}}
+    write_json(results / "resolve/provenance/pets.json", provenance)
     write(root / "requirements.lock", "torch==1\n")
     return root
 
@@ -100,10 +97,9 @@ def append(path: str) -> Callable[[Path], None]:
         (edit_index("split"), {"split"}),
         (edit_index("width"), set()),
         (edit_json("results/tensors/pets-gray28/meta.json", "splits", "val", "sha256"), {"tensors"}),
-        (append("results/resolve/fetch/pets.yaml"), {"config"}),
-        (append("results/resolve/train/pets/default.yaml"), {"config"}),
-        (append("results/resolve/gate/pets.yaml"), {"config"}),
-        (edit_json("results/resolve/code/gate.json", "all"), {"code"}),
+        (edit_json("results/resolve/provenance/pets.json", "sections", "train/pets/wide.yaml"), {"config"}),
+        (edit_json("results/resolve/provenance/pets.json", "sections", "gate/pets.yaml"), {"config"}),
+        (edit_json("results/resolve/provenance/pets.json", "code", "train"), {"code"}),
         (append("requirements.lock"), {"environment"}),
         # Of the trials, the one that was chosen.
         (edit_json("results/train/pets/wide/trial.json", "environment", "threads"), {"environment"}),
@@ -129,13 +125,6 @@ def test_the_order_of_the_rows_does_not_matter(pristine: Path, root: Path) -> No
     path = root / "results/index/pets/index.parquet"
     pd.read_parquet(path).iloc[::-1].to_parquet(path)
     assert marks(root) == marks(pristine)
-
-
-def test_every_stage_before_the_bundle_counts() -> None:
-    # A stage that was forgotten here could change the model and not its name.
-    assert set(CODE) == set(STAGES) - {"report"}
-    stages = {path.relative_to("results/resolve").parts[0] for path in section_files(SECTION, Path("results"))}
-    assert stages == set(STAGES) - {"bundle", "report"}
 
 
 def test_an_id_is_twelve_digits() -> None:

@@ -1,17 +1,18 @@
 """What a change in `config/` writes anew: the sections that hold it and no other, so that no other stage runs again."""
 
+import hashlib
 import os
 import shutil
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
 
 from imagewright.config.data import FetchSection, IndexSection
-from imagewright.config.resolve import resolve
+from imagewright.config.resolve import STAGES, resolve
 from imagewright.config.train import TrainSection
 from imagewright.errors import ConfigError
+from imagewright.files import read_json, sha256
 
 CHECKOUT = Path(__file__).parents[2]
 SECTIONS = {
@@ -47,13 +48,22 @@ def root(pristine: Path) -> Path:
 
 
 def written(root: Path) -> set[str]:
-    """The sections that have been touched since; every other one keeps its time and its bytes."""
+    """The sections that have been touched since; every other one keeps its time and its bytes.
+
+    An experiment's provenance has to be touched where one of its sections or any code is, and nowhere else.
+    """
     folder = root / "results/resolve"
-    return {
+    touched = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if path.is_file() and path.stat().st_mtime_ns > 1
     }
+    sections = {path for path in touched if not path.startswith("provenance/")}
+    code = {path for path in touched if path.startswith("code/")} - {"code/report.json"}
+    for path in folder.glob("provenance/*.json"):
+        of_this = sections & set(read_json(path)["sections"])
+        assert (path.relative_to(folder).as_posix() in touched) is bool(of_this or code)
+    return sections
 
 
 def add(root: Path, file: str, text: str) -> None:
@@ -88,6 +98,16 @@ def test_a_section_says_what_the_config_says(pristine: Path) -> None:
     assert train.to_yaml() == (folder / "train/digits/default.yaml").read_text()
     assert FetchSection.read(folder / "fetch/brain.yaml").source.kind == "package"
     assert IndexSection.read(folder / "index/brain.yaml").split.gap == 1
+
+
+def test_the_provenance_has_every_stage_before_the_bundle(pristine: Path) -> None:
+    # A stage that was forgotten here could change the model and not its name.
+    folder = pristine / "results/resolve"
+    provenance = read_json(folder / "provenance/digits.json")
+    assert {section.split("/")[0] for section in provenance["sections"]} == set(STAGES) - {"bundle", "report"}
+    assert provenance["sections"] == {section: sha256(folder / section) for section in provenance["sections"]}
+    before_report = set(STAGES) - {"report"}
+    assert provenance["code"] == {stage: read_json(folder / f"code/{stage}.json")["all"] for stage in before_report}
 
 
 def test_comments_blank_lines_and_the_order_of_keys_change_nothing(root: Path) -> None:
@@ -194,7 +214,7 @@ def test_the_listing_of_a_folder_follows_its_files(root: Path) -> None:
     assert resolve(root, ["digits"]).folders == {"digits": "data/raw/digits"}
     listing = root / "results/resolve/raw/digits.txt"
     first = listing.read_text()
-    assert first == f"cat/1.png\t{sha256(b'1').hexdigest()}\n"
+    assert first == f"cat/1.png\t{hashlib.sha256(b'1').hexdigest()}\n"
     os.utime(listing, ns=(1, 1))
     # Content counts, not times: a copy of the folder in another clone has the same listing.
     os.utime(folder / "1.png", ns=(1, 1))
@@ -202,10 +222,10 @@ def test_the_listing_of_a_folder_follows_its_files(root: Path) -> None:
     assert listing.stat().st_mtime_ns == 1
     (folder / "2.png").write_bytes(b"22")
     resolve(root, ["digits"])
-    assert listing.read_text() == first + f"cat/2.png\t{sha256(b'22').hexdigest()}\n"
+    assert listing.read_text() == first + f"cat/2.png\t{hashlib.sha256(b'22').hexdigest()}\n"
     (folder / "1.png").write_bytes(b"3")
     resolve(root, ["digits"])
-    assert f"cat/1.png\t{sha256(b'3').hexdigest()}\n" in listing.read_text()
+    assert f"cat/1.png\t{hashlib.sha256(b'3').hexdigest()}\n" in listing.read_text()
     # Without the images, what is known of them stays.
     known = listing.read_text()
     shutil.rmtree(root / "data/raw/digits")

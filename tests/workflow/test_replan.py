@@ -113,3 +113,40 @@ def test_overrides_build_under_a_name_of_their_own(project: Project) -> None:
 def test_a_subset_leaves_the_others_alone(project: Project) -> None:
     assert project.planned("--config", "experiments=shapes") <= {"Write the summary page"}
     assert (project.root / "results/bundle/digits8/bundle.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "stage"),
+    [
+        ("results/select/digits8/trials.csv", "Select the best trial of digits8"),
+        ("results/evaluate/digits8/confusion.png", "Evaluate digits8"),
+        ("results/bundle/digits8/labels.json", "Bundle digits8"),
+        ("results/report/summary.html", "Write the summary page"),
+    ],
+)
+def test_any_file_that_is_missing_is_made_again(project: Project, file: str, stage: str) -> None:
+    (project.root / file).unlink()
+    assert stage in project.planned()
+
+
+def test_a_name_that_is_not_planned_is_refused(project: Project) -> None:
+    # The section of an experiment that was removed may still lie there.
+    (project.root / "results/resolve/select/gone.yaml").write_text("monitor: accuracy\n")
+    for path, name in (
+        ("results/select/gone/model.safetensors", "experiment gone"),
+        ("results/train/digits8/other/model.safetensors", "trial other"),
+        ("data/raw/gone.json", "data gone"),
+    ):
+        done = project.snakemake("-n", "--", path)
+        assert done.returncode == 1 and f"{name} is not planned" in done.stdout
+
+
+@pytest.mark.slow
+def test_no_stage_before_the_evaluation_reads_the_test_split(project: Project) -> None:
+    tensors = project.root / "results/tensors/digits8-gray16"
+    for path in tensors.glob("test.*.npy"):
+        path.unlink()
+    done = project.snakemake("--forcerun", "train", "--", "results/export/digits8/export.json")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert not list(tensors.glob("test.*.npy"))
+    assert STAGES["tensors"].format(**DIGITS) in project.planned()

@@ -4,8 +4,8 @@
 rule export:
     input:
         config=section("export", "{experiment}"),
-        model=files_of("select"),
-        tensors=files_of("tensors"),
+        model=FILES["model"],
+        tensors=files_of("train split"),
     output:
         files=FILES["export"],
     log:
@@ -18,19 +18,20 @@ rule export:
     resources:
         mem_mb=8000,
         runtime=60,
-    params:
-        at=folders("select", "tensors", "export"),
     message:
         "Export {wildcards.experiment}"
     shell:
-        "python scripts/export.py --config {input.config[0]} --model {params.at[select]} --tensors {params.at[tensors]}"
-        " --out {params.at[export]} 2>&1 | tee {log} >&2"
+        "python scripts/export.py --config {input.config[0]} --model $(dirname {input.model[0]})"
+        " --tensors $(dirname {input.tensors[0]}) --out $(dirname {output.files[0]}) 2>&1 | tee {log} >&2"
 
 
 rule gate:
     input:
         config=section("gate", "{experiment}"),
-        given=files_of("select", "export", "tensors", "evaluate"),
+        model=FILES["model"],
+        exported=FILES["export"],
+        tensors=files_of("meta", "test split"),
+        evaluated=FILES["evaluate"],
     output:
         verdict=FILES["gate"],
     log:
@@ -43,21 +44,20 @@ rule gate:
     resources:
         mem_mb=8000,
         runtime=120,
-    params:
-        at=folders("select", "export", "tensors", "evaluate", "gate"),
     message:
         "Judge {wildcards.experiment}"
     shell:
-        "python scripts/gate.py --config {input.config[0]} --model {params.at[select]} --exported {params.at[export]}"
-        " --tensors {params.at[tensors]} --evaluated {params.at[evaluate]} --out {params.at[gate]}"
-        " --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
+        "python scripts/gate.py --config {input.config[0]} --model $(dirname {input.model[0]})"
+        " --exported $(dirname {input.exported[0]}) --tensors $(dirname {input.tensors[0]})"
+        " --evaluated $(dirname {input.evaluated[0]}) --out $(dirname {output.verdict}) --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
 
 
 rule bundle:
     input:
         config=tracked("bundle", "{experiment}"),
-        provenance=provenance,
-        gathered=files_of("index", "tensors", "train", "select", "evaluate", "export", "gate"),
+        provenance=["results/resolve/provenance/{experiment}.json", "requirements.lock"],
+        gathered=files_of("index", "meta", "records"),
+        judged=FILES["model"] + FILES["metrics"] + FILES["export"] + FILES["gate"],
     output:
         files=FILES["bundle"],
         card=shown("bundle", "4 Bundle"),
@@ -71,10 +71,8 @@ rule bundle:
     resources:
         mem_mb=2000,
         runtime=20,
-    params:
-        at=folders("bundle"),
     message:
         "Bundle {wildcards.experiment}"
     shell:
         "python scripts/bundle.py --config {input.config[0]} --tracking {input.config[2]} --results results"
-        " --lock requirements.lock --workflow Snakefile --out {params.at[bundle]} 2>&1 | tee {log} >&2"
+        " --lock requirements.lock --workflow Snakefile --out $(dirname {output.card}) 2>&1 | tee {log} >&2"

@@ -17,19 +17,17 @@ rule fetch:
     resources:
         mem_mb=2000,
         runtime=120,
-    params:
-        at=folders("raw"),
     message:
         "Fetch the raw data of {wildcards.data}"
     shell:
-        "python scripts/fetch.py --config {input.config[0]} --raw {params.at[raw]} --manifest {output.manifest}"
+        "python scripts/fetch.py --config {input.config[0]} --raw data/raw/{wildcards.data} --manifest {output.manifest}"
         " 2>&1 | tee {log} >&2"
 
 
 rule index:
     input:
         config=section("index", "{data}"),
-        raw=files_of("fetch"),
+        raw=FILES["fetch"],
     output:
         files=FILES["index"],
         contact=shown("index", "1 Data"),
@@ -43,13 +41,11 @@ rule index:
     resources:
         mem_mb=4000,
         runtime=120,
-    params:
-        at=folders("raw", "index"),
     message:
         "Index {wildcards.data}"
     shell:
-        "python scripts/index.py --config {input.config[0]} --raw {params.at[raw]} --out {params.at[index]}"
-        " --evidence $(dirname {log}) --workers {threads} 2>&1 | tee {log} >&2"
+        "python scripts/index.py --config {input.config[0]} --raw data/raw/{wildcards.data}"
+        " --out $(dirname {output.contact}) --evidence $(dirname {log}) --workers {threads} 2>&1 | tee {log} >&2"
 
 
 rule tensors:
@@ -70,9 +66,9 @@ rule tensors:
         mem_mb=4000,
         runtime=120,
     params:
-        at=folders("raw", "index", "tensors"),
+        raw=lambda wildcards: f"data/raw/{names_of(wildcards)['data']}",
     message:
         "Decode the tensors of {wildcards.tensors}"
     shell:
-        "python scripts/tensors.py --config {input.config[0]} --raw {params.at[raw]} --index {params.at[index]}"
-        " --out {params.at[tensors]} --workers {threads} 2>&1 | tee {log} >&2"
+        "python scripts/tensors.py --config {input.config[0]} --raw {params.raw} --index $(dirname {input.index[0]})"
+        " --out $(dirname {output.files[0]}) --workers {threads} 2>&1 | tee {log} >&2"

@@ -4,7 +4,9 @@
 rule evaluate:
     input:
         config=tracked("evaluate", "{experiment}"),
-        given=files_of("select", "tensors", "index"),
+        model=FILES["model"] + FILES["history"],
+        tensors=files_of("meta", "test split"),
+        index=files_of("table"),
     output:
         files=FILES["evaluate"],
         pictures=shown("evaluate", "3 Evaluation"),
@@ -19,20 +21,18 @@ rule evaluate:
         gpu=1,
         mem_mb=8000,
         runtime=120,
-    params:
-        at=folders("select", "tensors", "index", "evaluate"),
     message:
         "Evaluate {wildcards.experiment}"
     shell:
-        "python scripts/evaluate.py --config {input.config[0]} --tracking {input.config[2]} --model {params.at[select]}"
-        " --tensors {params.at[tensors]} --index {params.at[index]} --out {params.at[evaluate]} 2>&1 | tee {log} >&2"
+        "python scripts/evaluate.py --config {input.config[0]} --tracking {input.config[2]} --model $(dirname {input.model[0]})"
+        " --tensors $(dirname {input.tensors[0]}) --index $(dirname {input.index[0]}) --out $(dirname {output.files[0]}) 2>&1 | tee {log} >&2"
 
 
 rule report:
     input:
         config=section("report", "summary"),
-        bundles=outputs("bundle"),
-        pictures=outputs("evaluate") + outputs("select") + outputs("index"),
+        numbers=all_of(FILES["summarised"]),
+        pictures=all_of(FILES["contact"] + FILES["choice"] + FILES["pictures"]),
     output:
         tables=TABLES,
         summary=shown("report", "5 Summary"),
@@ -46,9 +46,7 @@ rule report:
     resources:
         mem_mb=2000,
         runtime=20,
-    params:
-        at=folders("report"),
     message:
         "Write the summary page"
     shell:
-        "python scripts/report.py --config {input.config[0]} --results results --out {params.at[report]} 2>&1 | tee {log} >&2"
+        "python scripts/report.py --config {input.config[0]} --results results --out $(dirname {output.summary}) 2>&1 | tee {log} >&2"

@@ -4,7 +4,7 @@
 rule train:
     input:
         config=trial_config,
-        tensors=files_of("tensors"),
+        tensors=files_of("meta", "train split", "val split"),
     output:
         files=FILES["train"],
     log:
@@ -19,19 +19,18 @@ rule train:
         mem_mb=8000,
         runtime=720,
     params:
-        at=folders("tensors", "trial", "checkpoints"),
         launcher=launcher,
     message:
         "Train {wildcards.experiment}, trial {wildcards.trial}"
     shell:
-        "{params.launcher} scripts/train.py --config {input.config[0]} --tracking {input.config[2]} --tensors {params.at[tensors]}"
-        " --out {params.at[trial]} --checkpoints {params.at[checkpoints]} --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
+        "{params.launcher} scripts/train.py --config {input.config[0]} --tracking {input.config[2]} --tensors $(dirname {input.tensors[0]})"
+        " --out $(dirname {output.files[0]}) --checkpoints runs/train/{wildcards.experiment}/{wildcards.trial} --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
 
 
 rule select:
     input:
         config=section("select", "{experiment}"),
-        tensors=files_of("tensors"),
+        tensors=files_of("meta", "val split"),
         trials=files_of("train"),
     output:
         files=FILES["select"],
@@ -46,10 +45,8 @@ rule select:
     resources:
         mem_mb=8000,
         runtime=60,
-    params:
-        at=folders("train", "tensors", "select"),
     message:
         "Select the best trial of {wildcards.experiment}"
     shell:
-        "python scripts/select_.py --config {input.config[0]} --trials {params.at[train]} --tensors {params.at[tensors]}"
-        " --out {params.at[select]} 2>&1 | tee {log} >&2"
+        "python scripts/select_.py --config {input.config[0]} --trials $(dirname $(dirname {input.trials[0]}))"
+        " --tensors $(dirname {input.tensors[0]}) --out $(dirname {output.files[0]}) 2>&1 | tee {log} >&2"

@@ -57,7 +57,8 @@ def write_crate(
     Args:
         bundle: `bundle.json`.
         record: `record.json`.
-        sections: the SHA-256 of every section of the configuration that took part, by its path.
+        sections: the SHA-256 of every section of the configuration that took part, for example of
+            `train/digits/default.yaml`.
         workflow: the Snakefile.
         out: the folder of the bundle, with everything else in it.
     """
@@ -129,7 +130,8 @@ def _inputs(
         description="The hash is of the table of every image's name, SHA-256, label and mask",
         sha256=record["fingerprints"]["data"],
     )
-    named = {**sections, "requirements.lock": record["lock"]}
+    named = {f"results/resolve/{section}": mark for section, mark in sections.items()}
+    named["requirements.lock"] = record["lock"]
     return [images, *(_add(crate, f"#{path}", "CreativeWork", name=path, sha256=mark) for path, mark in named.items())]
 
 

@@ -9,8 +9,6 @@ import pandas as pd
 from imagewright.config.bundle import BundleSection
 from imagewright.files import read_json, sha256, sha256_json
 
-CODE = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", "gate", "bundle")
-
 
 def fingerprints(section: BundleSection, results: Path, lock: Path) -> dict[str, str]:
     """One SHA-256 each for data, split, tensors, config, code, environment, weights and onnx.
@@ -25,29 +23,18 @@ def fingerprints(section: BundleSection, results: Path, lock: Path) -> dict[str,
     selection = read_json(results / "select" / section.experiment / "selection.json")
     trial = read_json(results / "train" / section.experiment / selection["trial"] / "trial.json")
     export = read_json(results / "export" / section.experiment / "export.json")
+    provenance = read_json(results / "resolve/provenance" / f"{section.experiment}.json")
     content = index[["id", "sha256", "label", "mask_sha256"]].fillna("")
     return {
         "data": _of_table(content),
         "split": _of_table(index[["id", "split"]]),
         "tensors": sha256_json({name: split["sha256"] for name, split in meta["splits"].items()}),
-        "config": sha256_json([sha256(path) for path in section_files(section, results)]),
-        "code": sha256_json({stage: read_json(results / "resolve/code" / f"{stage}.json")["all"] for stage in CODE}),
+        "config": sha256_json(provenance["sections"]),
+        "code": sha256_json(provenance["code"]),
         "environment": sha256_json({"lock": sha256(lock), **trial["environment"]}),
         "weights": sha256(results / "select" / section.experiment / "model.safetensors"),
         "onnx": sha256_json({file: export["sha256"][file] for file in export["runtimes"].values()}),
     }
-
-
-def section_files(section: BundleSection, results: Path) -> list[Path]:
-    """Every section that took part in the experiment, in a fixed order."""
-    resolved, name = results / "resolve", section.experiment
-    return [
-        resolved / "fetch" / f"{section.data}.yaml",
-        resolved / "index" / f"{section.data}.yaml",
-        resolved / "tensors" / f"{section.tensors}.yaml",
-        *(resolved / "train" / name / f"{trial}.yaml" for trial in section.trials),
-        *(resolved / stage / f"{name}.yaml" for stage in ("select", "evaluate", "export", "gate")),
-    ]
 
 
 def bundle_id(parts: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagewright.bundle.card import write_card
 from imagewright.bundle.crate import write_crate
-from imagewright.bundle.fingerprints import bundle_id, fingerprints, section_files
+from imagewright.bundle.fingerprints import bundle_id, fingerprints
 from imagewright.bundle.record import write_record
 from imagewright.config.bundle import BundleSection
 from imagewright.errors import EvidenceError, GateError
@@ -32,10 +32,8 @@ def write_bundle(section: BundleSection, results: Path, lock: Path, workflow: Pa
     index = read_json(results / "index" / section.data / "report.json")
     evaluation = read_json(results / "evaluate" / section.experiment / "metrics.json")
     write_card(bundle, index, evaluation, read_json(out / "gate.json"), record, out / "card.md")
-    sections = {
-        f"results/{path.relative_to(results).as_posix()}": sha256(path) for path in section_files(section, results)
-    }
-    write_crate(bundle, record, sections, workflow, out)
+    provenance = read_json(results / "resolve/provenance" / f"{section.experiment}.json")
+    write_crate(bundle, record, provenance["sections"], workflow, out)
 
 
 def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) -> dict[str, Any]:

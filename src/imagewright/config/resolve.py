@@ -5,15 +5,14 @@ The Snakefile, `scripts/resolve.py` (DVC's first stage) and the tests call the s
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagewright.config.code import code_fingerprint
 from imagewright.config.listing import listing
 from imagewright.errors import ConfigError
-from imagewright.files import write_json, write_text_if_changed
+from imagewright.files import read_json, write_json, write_text_if_changed
 
 if TYPE_CHECKING:
     from imagewright.config.train import TrainSection
@@ -45,7 +44,10 @@ class Plan:
 
 
 def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Sequence[str] = ()) -> Plan:
-    """Compose the experiments, write sections and code fingerprints to `results/resolve/`, and name what to build.
+    """Compose the experiments, write what stages read first to `results/resolve/`, and name what to build.
+
+    That is a section for each stage and name, a fingerprint of each stage's code, and for each experiment its
+    provenance: the hashes of all the sections and all the code that stand behind it.
 
     Args:
         root: the project's folder.
@@ -55,12 +57,21 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
     Raises:
         ConfigError: a name, a key or a value is wrong.
     """
-    composed = _composed(root, experiments, list(overrides))
+    composed = _remembered(
+        root, [experiments, list(overrides)], [*root.glob("config/**/*.yaml"), *Path(__file__).parent.glob("*.py")],
+        lambda: _compose(root, experiments, list(overrides)),
+    )  # fmt: skip
     for name, text in composed["sections"].items():
         write_text_if_changed(root / "results/resolve" / name, text)
-    for stage in STAGES:
-        fingerprint = code_fingerprint(root / SCRIPTS[stage], root / "src")
+    code = _remembered(
+        root, "code", [*root.glob("scripts/*.py"), *root.glob("src/**/*.py"), *root.glob("src/**/templates/*")],
+        lambda: _code_of_stages(root),
+    )  # fmt: skip
+    for stage, fingerprint in code.items():
         write_json(root / "results/resolve/code" / f"{stage}.json", fingerprint)
+    marks = {stage: fingerprint["all"] for stage, fingerprint in code.items() if stage != "report"}
+    for name, sections in composed["provenance"].items():
+        write_json(root / "results/resolve/provenance" / f"{name}.json", {"sections": sections, "code": marks})
     # DVC wants its folders to be there, also where nothing is in them.
     raw = root / "results/resolve/raw"
     for folder in (raw, *(root / "results/benchmark" / stage for stage in STAGES)):
@@ -85,22 +96,26 @@ def check_pulled(root: Path) -> None:
         )
 
 
-def _composed(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
-    """Compose, or take the result from the cache: composing takes a second, looking takes a few milliseconds."""
-    digest = hashlib.sha256(json.dumps([experiments, overrides]).encode())
-    for folder, pattern in ((root / "config", "**/*.yaml"), (Path(__file__).parent, "*.py")):
-        for path in sorted(folder.glob(pattern)):
-            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+def _remembered(root: Path, key: Any, files: Iterable[Path], make: Callable[[], Any]) -> Any:
+    """What `make` gives; from the cache where no file has changed, since every job plans anew before it starts."""
+    digest = hashlib.sha256(json.dumps(key).encode())
+    for path in sorted(files):
+        digest.update(f"\0{path}\0".encode() + path.read_bytes())
     cached = root / ".snakemake/imagewright" / f"{digest.hexdigest()}.json"
-    if cached.is_file():
-        return json.loads(cached.read_text())  # type: ignore[no-any-return]
-    composed = _compose(root, experiments, overrides)
-    write_json(cached, composed)
-    return composed
+    if not cached.is_file():
+        write_json(cached, make())
+    return read_json(cached)
+
+
+def _code_of_stages(root: Path) -> dict[str, dict[str, str]]:
+    # Imported here, as what composes is: what is remembered needs none of it.
+    from imagewright.config.code import code_fingerprint
+
+    return {stage: code_fingerprint(root / SCRIPTS[stage], root / "src") for stage in STAGES}
 
 
 def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
-    # Imported here, since a cached plan needs neither Hydra nor pydantic.
+    # Imported here, since a plan that is remembered needs neither Hydra nor pydantic.
     from imagewright.config.compose import compose_experiment, compose_trials, load_yaml
     from imagewright.config.report import ReportSection
 
@@ -112,8 +127,7 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
             "config/workflow.yaml: experiments is not a list of names",
             "write for example: experiments: [digits, brain]",
         )
-    result: dict[str, Any] = {"experiments": {}, "tensors": {}, "folders": {}, "sections": {}}
-    sections = result["sections"]
+    result: dict[str, Any] = {"experiments": {}, "tensors": {}, "folders": {}, "sections": {}, "provenance": {}}
     for name in dict.fromkeys(names):
         experiment = compose_experiment(root / "config", name, overrides)
         config, data = experiment.config, experiment.data
@@ -129,18 +143,23 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
         result["tensors"][tensors] = data
         if config.data.source.kind == "folder":
             result["folders"][data] = config.data.source.path or f"data/raw/{data}"
-        sections[f"fetch/{data}.yaml"] = config.data.fetch_section.to_yaml()
-        sections[f"index/{data}.yaml"] = config.data.index_section.to_yaml()
-        sections[f"tensors/{tensors}.yaml"] = experiment.tensors_section.to_yaml()
-        for trial, found in trials.items():
-            sections[f"train/{experiment.name}/{trial}.yaml"] = found.section.to_yaml()
-        sections[f"tracking/{experiment.name}.yaml"] = config.tracking.to_yaml()
-        sections[f"select/{experiment.name}.yaml"] = experiment.select_section(trials).to_yaml()
-        sections[f"evaluate/{experiment.name}.yaml"] = config.evaluate.to_yaml()
-        sections[f"export/{experiment.name}.yaml"] = config.export.to_yaml()
-        sections[f"gate/{experiment.name}.yaml"] = experiment.gate_section.to_yaml()
-        sections[f"bundle/{experiment.name}.yaml"] = experiment.bundle_section(trials).to_yaml()
-    sections["report/summary.yaml"] = ReportSection(experiments=list(result["experiments"])).to_yaml()
+        sections = {
+            f"fetch/{data}.yaml": config.data.fetch_section.to_yaml(),
+            f"index/{data}.yaml": config.data.index_section.to_yaml(),
+            f"tensors/{tensors}.yaml": experiment.tensors_section.to_yaml(),
+            **{f"train/{experiment.name}/{trial}.yaml": found.section.to_yaml() for trial, found in trials.items()},
+            f"select/{experiment.name}.yaml": experiment.select_section(trials).to_yaml(),
+            f"evaluate/{experiment.name}.yaml": config.evaluate.to_yaml(),
+            f"export/{experiment.name}.yaml": config.export.to_yaml(),
+            f"gate/{experiment.name}.yaml": experiment.gate_section.to_yaml(),
+        }
+        result["provenance"][experiment.name] = {
+            section: hashlib.sha256(text.encode()).hexdigest() for section, text in sections.items()
+        }
+        result["sections"] |= sections
+        result["sections"][f"bundle/{experiment.name}.yaml"] = experiment.bundle_section(trials).to_yaml()
+        result["sections"][f"tracking/{experiment.name}.yaml"] = config.tracking.to_yaml()
+    result["sections"]["report/summary.yaml"] = ReportSection(experiments=list(result["experiments"])).to_yaml()
     return result
 
 

@@ -18,11 +18,15 @@ def removed(root: Path) -> list[Path]:
         root: the project's folder.
     """
     results = root / "results"
-    kinds = {stage: LEVELS.get(stage, "experiment") for stage in (*STAGES, "raw", "tracking") if stage != "report"}
+    kinds = {
+        stage: LEVELS.get(stage, "experiment")
+        for stage in (*STAGES, "raw", "provenance", "tracking")
+        if stage != "report"
+    }
     return sorted(
         path
-        for stage, kind in kinds.items()
-        for folder in (results / stage, results / "resolve" / stage, results / "benchmark" / stage)
+        for name, kind in kinds.items()
+        for folder in (results / name, results / "resolve" / name, results / "benchmark" / name)
         for path in folder.glob("[!.]*")
         if not _is_known(root / "config", kind, path)
     )

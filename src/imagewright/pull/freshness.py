@@ -146,7 +146,7 @@ def _scope(file: str) -> Scope:
     if parts[0] not in ("results", "resolve", "benchmark") or len(parts) < 3 or parts[1] in ("code", "report"):
         return EVERYTHING
     name = parts[2]
-    for suffix in (".yaml", ".txt", ".tsv"):
+    for suffix in (".yaml", ".json", ".txt", ".tsv"):
         name = name.removesuffix(suffix) if len(parts) == 3 else name
     return LEVELS.get(parts[1], "experiment"), name
 

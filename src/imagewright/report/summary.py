@@ -48,7 +48,7 @@ def _entry(experiment: str, results: Path) -> dict[str, Any]:
         "bundle": bundle,
         "record": read_json(results / "bundle" / experiment / "record.json"),
         "trials": sorted(trials, key=lambda trial: -trial["value"]),
-        "gate": read_json(results / "gate" / experiment / "gate.json"),
+        "gate": read_json(results / "bundle" / experiment / "gate.json"),
         "evaluation": read_json(results / "evaluate" / experiment / "metrics.json"),
         "pictures": pictures,
     }

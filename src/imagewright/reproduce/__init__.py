@@ -46,7 +46,7 @@ def reproduce(
     folder = ((place or root / PLACE) / experiment).absolute()
     with opened(folder) as lock:
         section = fill(root, folder, recorded.section)
-        changed = changes(recorded, root / "results", section, folder / "results")
+        changed = changes(recorded, root / "results", folder / "results")
         for change in changed:
             tell(f"{change} since {experiment} was recorded: a difference may come from that")
         problem: ReproduceError | None = None
