@@ -5,6 +5,8 @@ import os
 import warnings
 
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from imagewright.config.train import TrainConfig
 from imagewright.errors import ModelError
@@ -38,6 +40,8 @@ def open_fabric(settings: TrainConfig) -> Fabric:
         num_nodes=started // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         strategy="ddp" if started > 1 else "auto",
         precision=settings.precision,
+        # Said, not guessed: inside a Slurm job Lightning would take ranks from Slurm, which started one process.
+        plugins=TorchElasticEnvironment() if started > 1 else LightningEnvironment(),
     )
     fabric.launch()
     return fabric
