@@ -54,6 +54,10 @@ class ReproduceError(ImagewrightError):
     """An experiment cannot be built again, or there is nothing to compare it with."""
 
 
+class CardsError(ImagewrightError):
+    """A job wants more GPUs than there are."""
+
+
 class SupersededError(ImagewrightError):
     """A newer run has taken over this job's outputs; what this one made was thrown away."""
 
