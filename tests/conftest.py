@@ -5,8 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ QUICK = {"evaluate": {"resamples": 100}, "export": {"int8": {"images": 16}}, "ga
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
 
 
-def environment() -> dict[str, str]:
-    """The variables that a command in a project gets."""
-    given = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a command in a project gets, with the environment's programs first on the path."""
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
     # gcsfs would ask by gRPC, too, which the storage emulator does not speak, and wait for a minute.
     quiet = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
-    return given | quiet | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return given | quiet | {"PATH": f"{Path(sys.executable).parent}:{given['PATH']}"}
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,27 @@ class Project:
 
     root: Path
     timeout: int = TIMEOUT_S
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake on two cores; everything that it prints is in `stdout`."""
         return self.run(*SNAKEMAKE, *arguments)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project, with the environment's programs first on the path."""
+        """Run a command in the project."""
         return subprocess.run(
-            command, cwd=self.root, env=environment(), text=True, timeout=self.timeout, check=False,
+            command, cwd=self.root, env=environment(self.variables), text=True, timeout=self.timeout, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command as `run` does, in a session of its own, as a terminal gives, and leave it running."""
+        """Start a command as `run` does, in a session of its own, as a terminal gives, and leave it running.
+
+        What it prints goes to `printed.log`.
+        """
         return subprocess.Popen(
-            command, cwd=self.root, env=environment(), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command, cwd=self.root, env=environment(self.variables), start_new_session=True,
+            stdout=(self.root / "printed.log").open("ab"), stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def planned(self, *arguments: str) -> set[str]:

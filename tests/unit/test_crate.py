@@ -78,7 +78,8 @@ def test_what_went_in_and_what_came_out(bundle: Path) -> None:
     crate = crate_of(bundle)
     action = crate.get(ACTION)
     given = {entity["name"]: entity["sha256"] for entity in action["object"]}
-    assert given == {"Images and labels of pets": "d" * 64, **SECTIONS, "requirements.lock": "1" * 64}
+    sections = {f"results/resolve/{name}": mark for name, mark in SECTIONS.items()}
+    assert given == {"Images and labels of pets": "d" * 64, **sections, "requirements.lock": "1" * 64}
     results = {entity.id for entity in action["result"]}
     assert {"model.onnx", "model.int8.onnx", "bundle.json", "gate.json", "something.new"} <= results
     assert not {"Snakefile", "record.json"} & results

@@ -225,10 +225,12 @@ def trial_config(wildcards):
 
 
 def launcher(wildcards):
-    """What starts a training: Python, or torchrun where a trial wants several processes."""
+    """What starts a training, on cards of its own: Python, or torchrun where a trial wants several processes."""
     count = needs("processes")(wildcards)
     threads = needs("threads")(wildcards) // count
-    return "python" if count == 1 else f"OMP_NUM_THREADS={threads} torchrun --standalone --nproc-per-node {count}"
+    start = "python" if count == 1 else f"torchrun --standalone --nproc-per-node {count}"
+    limit = "" if count == 1 else f"OMP_NUM_THREADS={threads} "
+    return f"{limit}python -m imagewright.cards {count} {start}"
 
 
 def raw_listing(wildcards):
@@ -238,15 +240,27 @@ def raw_listing(wildcards):
 
 
 STARTED = time.time()
+# What Slurm writes about a job that it ended: of memory, where it uses cgroups and where it watches; of time.
+LIMITS = {
+    r"oom[-_ ]kill|exceeded .*memory limit": ("memory", "mem_mb"),
+    r"due to time limit": ("time", "runtime"),
+}
 
 
 def print_errors():
-    """Repeat what stopped a stage, as the last thing on the screen: Snakemake's own account of a failure is long."""
-    for log in sorted(Path("logs").rglob("job.log")):
-        if log.stat().st_mtime >= STARTED:
-            text = log.read_text(errors="replace")
-            if found := re.search(r"^error: .*(\n  .*)?", text, re.MULTILINE):
-                print(f"\n{found.group()}\n  (from {log})", file=sys.stderr)
+    """Repeat what stopped a job, as the last thing on the screen: Snakemake's own account of a failure is long."""
+    for log in sorted([*Path("logs").rglob("job.log"), *Path(".snakemake/slurm_logs").rglob("*.log")]):
+        text = log.read_text(errors="replace") if log.stat().st_mtime >= STARTED else ""
+        if found := re.search(r"^error: .*(\n  .*)?", text, re.MULTILINE):
+            print(f"\n{found.group()}\n  (from {log})", file=sys.stderr)
+        job = log.parts[2].removeprefix("rule_")
+        for pattern, (limit, resource) in LIMITS.items():
+            if "slurm_logs" in log.parts and re.search(pattern, text, re.IGNORECASE):
+                print(
+                    f"\nerror: {job}: Slurm ended the job, since it needed more {limit} than it had asked for"
+                    f"\n  ask for more: --set-resources {job}:{resource}=<number>, or in the profile\n  (from {log})",
+                    file=sys.stderr,
+                )
 
 
 def print_next():

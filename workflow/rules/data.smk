@@ -11,6 +11,8 @@ rule fetch:
         "logs/fetch/{data}/job.log",
     benchmark:
         "results/benchmark/fetch/{data}.tsv"
+    # It needs the network, which a cluster's nodes may not have.
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1

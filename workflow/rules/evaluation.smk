@@ -24,7 +24,8 @@ rule evaluate:
     message:
         "Evaluate {wildcards.experiment}"
     shell:
-        "python scripts/evaluate.py --config {input.config[0]} --tracking {input.config[2]} --model $(dirname {input.model[0]})"
+        "python -m imagewright.cards {resources.gpu} python scripts/evaluate.py"
+        " --config {input.config[0]} --tracking {input.config[2]} --model $(dirname {input.model[0]})"
         " --tensors $(dirname {input.tensors[0]}) --index $(dirname {input.index[0]}) --out $(dirname {output.files[0]}) 2>&1 | tee {log} >&2"
 
 
