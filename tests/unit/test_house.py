@@ -17,11 +17,11 @@ ENVIRONMENTS = sorted((CHECKOUT / "envs").glob("*.yaml"))
 SCRIPTS = sorted((CHECKOUT / "scripts").glob("*.py"))
 MODULES = sorted((CHECKOUT / "src").rglob("*.py"))
 ORDER = [
-    "localrule",
     "input",
     "output",
     "log",
     "benchmark",
+    "localrule",
     "conda",
     "threads",
     "resources",

@@ -1,0 +1,132 @@
+"""Google Batch's protocol on loopback, for a test: what is sent is kept; a job runs on a pretended VM, if at all."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.cloud import batch_v1
+from google.longrunning import operations_pb2
+
+NAME = "google.cloud.batch.v1.BatchService"
+WORK = "/tmp/workdir"
+"""Where a job finds its script, on a VM; each pretended VM has a folder of its own instead."""
+State = batch_v1.JobStatus.State
+Model = batch_v1.AllocationPolicy.ProvisioningModel
+PREEMPTION = (
+    "Job state is set from RUNNING to FAILED. Job failed due to task failure. Specifically, task with index 0 failed "
+    "due to the following task event: Task state is updated from RUNNING to FAILED due to Spot VM preemption with exit "
+    "code 50001."
+)
+
+
+class BatchService:
+    """The service.
+
+    Attributes:
+        address: for `BATCH_EMULATOR_HOST`.
+        requests: every CreateJobRequest, as it arrived.
+        refusal: what CreateJob answers instead, if anything.
+        preempted: so many jobs that ask for a spot VM lose it at once.
+    """
+
+    def __init__(self, folder: Path, runs: bool) -> None:
+        self.folder, self.runs = folder, runs
+        self.preempted = 0
+        self.requests: list[batch_v1.CreateJobRequest] = []
+        self.refusal: tuple[grpc.StatusCode, str] | None = None
+        self.address = ""
+        self._jobs: dict[str, batch_v1.Job] = {}
+
+    def create(self, request: batch_v1.CreateJobRequest, context: grpc.ServicerContext) -> batch_v1.Job:
+        """Keep the request, and start the job."""
+        if self.refusal:
+            context.abort(*self.refusal)
+        self.requests.append(request)
+        job = batch_v1.Job(request.job)
+        job.name, job.uid = f"{request.parent}/jobs/{request.job_id}", f"u-{uuid.uuid4().hex[:12]}"
+        job.status = batch_v1.JobStatus(state=State.QUEUED)
+        self._jobs[job.name] = job
+        spot = job.allocation_policy.instances[0].policy.provisioning_model == Model.SPOT
+        if spot and self.preempted:
+            self.preempted -= 1
+            job.status.state = State.FAILED
+            event = batch_v1.StatusEvent(type_="STATUS_CHANGED", description=PREEMPTION, event_time=datetime.now(UTC))
+            job.status.status_events = [event]
+        elif self.runs:
+            threading.Thread(target=self._run, args=(job,), daemon=True).start()
+        else:
+            job.status.state = State.FAILED
+        return job
+
+    def get(self, request: batch_v1.GetJobRequest, context: grpc.ServicerContext) -> batch_v1.Job:
+        """A job, with its state."""
+        return self._jobs[request.name]
+
+    def delete(self, request: batch_v1.DeleteJobRequest, context: grpc.ServicerContext) -> Any:
+        """Nothing to be done: what was started ends with its Snakemake."""
+        return operations_pb2.Operation(name="deleted", done=True)
+
+    def _run(self, job: batch_v1.Job) -> None:
+        job.status.state = State.RUNNING
+        vm = Path(tempfile.mkdtemp(prefix="vm-", dir=self.folder))
+        code = 0
+        with (self.folder / f"{job.uid}.log").open("w") as log:
+            for runnable in job.task_groups[0].task_spec.runnables:
+                if command := command_of(runnable, vm):
+                    variables = {**os.environ, **runnable.environment.variables, "BATCH_JOB_UID": job.uid}
+                    # `python` of the image is this one's.
+                    variables["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+                    code = subprocess.run(
+                        command, cwd=vm, env=variables, stdout=log, stderr=subprocess.STDOUT, check=False
+                    ).returncode
+                    if code:
+                        break
+        shutil.rmtree(vm)
+        job.status.state = State.FAILED if code else State.SUCCEEDED
+
+
+def command_of(runnable: batch_v1.Runnable, vm: Path) -> list[str]:
+    """How a VM runs a part of a task; nothing for a barrier."""
+    if runnable.script.text:
+        return ["bash", "-c", runnable.script.text.replace(WORK, str(vm))]
+    if runnable.container.image_uri:
+        container = runnable.container
+        return [container.entrypoint, *(part.replace(WORK, str(vm)) for part in container.commands)]
+    return []
+
+
+@contextmanager
+def batch_service(folder: Path, runs: bool) -> Iterator[BatchService]:
+    """Serve on a free port of 127.0.0.1.
+
+    Args:
+        folder: for the pretended VMs, and for their logs.
+        runs: whether jobs run; else they fail at once.
+    """
+    service = BatchService(folder, runs)
+    job, operation = batch_v1.Job.serialize, operations_pb2.Operation.SerializeToString
+    methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+        "CreateJob": (service.create, batch_v1.CreateJobRequest.deserialize, job),
+        "GetJob": (service.get, batch_v1.GetJobRequest.deserialize, job),
+        "DeleteJob": (service.delete, batch_v1.DeleteJobRequest.deserialize, operation),
+    }
+    handlers = {name: grpc.unary_unary_rpc_method_handler(*method) for name, method in methods.items()}
+    server = grpc.server(ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+    service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield service
+    finally:
+        server.stop(grace=1).wait()
