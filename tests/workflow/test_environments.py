@@ -1,21 +1,22 @@
-"""Each rule's conda environment has what its script imports: nothing is missing, whatever else is installed here.
+"""Each rule's conda environment has what its script imports, and Snakemake makes it and runs the rule in it.
 
 A virtual environment is made of exactly the packages of `envs/<family>.yaml` and what they need themselves, by links to
 the installed ones; in it, everything is imported that the script and the modules behind it import, anywhere in them.
 """
 
 import ast
+import os
 import re
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
+from conda_standin import make_conda
+from conftest import Project
+from linked_environment import link_environment
 
 from imagewright.config.code import code_fingerprint
 from imagewright.config.resolve import SCRIPTS
@@ -23,9 +24,6 @@ from imagewright.config.resolve import SCRIPTS
 pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).parents[2]
-# conda-forge's names of what PyPI calls otherwise.
-PYPI = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-NOT_PYTHON = {"python", "pip"}
 TIMEOUT_S = 300
 
 
@@ -43,52 +41,18 @@ FAMILIES = families()
 
 
 def listed(family: str) -> list[str]:
-    """The Python packages of an environment, by their names on PyPI."""
+    """The packages of an environment."""
     names = []
     for entry in yaml.safe_load((CHECKOUT / f"envs/{family}.yaml").read_text())["dependencies"]:
         packages = [entry] if isinstance(entry, str) else entry["pip"]
         names += [re.split(r"[=<>]", package)[0].strip() for package in packages]
-    return [PYPI.get(name, name) for name in names if name not in NOT_PYTHON]
-
-
-def with_needs(names: list[str]) -> list[Distribution]:
-    """These packages and what they need, as far as it is needed here."""
-    found: dict[str, Distribution] = {}
-    queue: list[tuple[str, frozenset[str]]] = [(name, frozenset()) for name in names]
-    seen = set()
-    while queue:
-        name, extras = queue.pop()
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        package = found.setdefault(name.lower().replace("_", "-"), distribution(name))
-        for text in package.requires or []:
-            need = Requirement(text)
-            if any(not need.marker or need.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
-                queue.append((need.name, frozenset(need.extras)))
-    return list(found.values())
-
-
-def make_environment(family: str, root: Path) -> Path:
-    """A virtual environment of links; its Python."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(root)}))
-    installed = Path(sysconfig.get_path("purelib"))
-    for package in with_needs(listed(family)):
-        for file in package.files or []:
-            source = Path(str(package.locate_file(file)))
-            if source.is_relative_to(installed) and source.suffix != ".pyc":
-                link = site / source.relative_to(installed)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                if not link.exists():
-                    link.symlink_to(source)
-    return root / "bin/python"
+    return names
 
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
-        family: make_environment(family, tmp_path_factory.mktemp("environments") / family)
+        family: link_environment(listed(family), tmp_path_factory.mktemp("environments") / family)
         for family in set(FAMILIES.values())
     }
 
@@ -120,6 +84,22 @@ def test_what_a_script_imports_is_there(environments: dict[str, Path], stage: st
         env={"PYTHONPATH": str(CHECKOUT / "src")}, capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_workflow_runs_in_its_environments(unbuilt: Project, tmp_path: Path) -> None:
+    programs = make_conda(tmp_path / "conda", sorted((CHECKOUT / "envs").glob("*.yaml")))
+    project = replace(unbuilt, variables={"PATH": f"{programs}:{os.environ['PATH']}"})
+    asked = ("--config", "experiments=digits8")
+    done = project.snakemake("--sdm", "conda", *asked)
+    assert done.returncode == 0, done.stdout[-4000:]
+    calls = (programs.parent / "calls.log").read_text()
+    assert calls.count("env create") == len(set(FAMILIES.values()))
+    # A stage's Python is that of its environment.
+    made = {path.parent.parent for path in project.root.glob(".snakemake/conda/*/linked/bin")}
+    assert len(made) == len(set(FAMILIES.values()))
+    # With conda or without is no reason to run anything again.
+    assert project.planned(*asked) == set()
+    assert project.planned("--sdm", "conda", *asked) == set()
 
 
 def test_a_missing_package_is_noticed(environments: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 import gc
 import os
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
-# One place decides which code runs: this checkout's, in every job, whatever the job's environment has installed.
-os.environ.update(PYTHONPATH=str(ROOT / "src"))
+# One place decides which code runs: this checkout's, in every job, whatever the job's environment has installed. It is
+# said in the job's own shell, since Snakemake takes the variable away where a conda environment is used.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; ")
 # A plan is made of millions of objects, and none of them is garbage: to look for some took a fifth of its time.
 gc.set_threshold(100_000, 50, 100)
 # Threads that wait sleep: two trainings side by side on two cores took 187 s while they spun, 74 s now.
