@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from imagewright.config.resolve import STAGES
 from imagewright.files import read_json, sha256_json
 from imagewright.reproduce.compare import differing, listed
 from imagewright.reproduce.facts import Facts
@@ -32,9 +33,10 @@ def changes(recorded: Facts, before: Path, now: Path) -> list[str]:
 
 
 def _sections(results: Path, experiment: str) -> tuple[Hashes, str]:
-    """Each section's hash, and the bundle's fingerprint of all of them."""
+    """Each section's hash, in the order of the stages, and the bundle's fingerprint of all of them."""
     hashes = _provenance(results, experiment)["sections"]
-    return hashes, sha256_json(hashes)
+    in_order = sorted(hashes, key=lambda section: STAGES.index(section.split("/")[0]))
+    return {section: hashes[section] for section in in_order}, sha256_json(hashes)
 
 
 def _code(results: Path, experiment: str) -> tuple[Hashes, str]:
