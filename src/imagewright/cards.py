@@ -10,14 +10,13 @@ import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from imagewright.errors import CardsError
 
-LOCKS = Path(tempfile.gettempdir()) / "imagewright-cards"
+LOCKS = Path(os.environ.get("IMAGEWRIGHT_CARDS", "/tmp/imagewright-cards"))  # noqa: S108 - one place for all users
 POLL_S = 0.5
 CLUSTERS = ("SLURM_JOB_ID", "BATCH_JOB_UID")
 """Set by Slurm and by Google Batch in their jobs."""

@@ -2,9 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ TYPED = (
 Running = tuple[Project, "subprocess.Popen[bytes]"]
 ON_GPU = {"train", "evaluate"}
 OVERDUE_S = 240
+PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,24 @@ def test_a_job_over_its_memory(on_slurm: Project) -> None:
     assert done.returncode == 1
     assert "error: index: Slurm ended the job, since it needed more memory than it had asked for" in done.stdout
     assert "--set-resources index:mem_mb=" in done.stdout
+
+
+def test_ctrl_c_cancels_the_jobs(on_slurm: Project, cluster: Slurm) -> None:
+    def states() -> set[str]:
+        return {job["JobState"] for job in cluster.jobs() if job["WorkDir"] == str(on_slurm.root)}
+
+    process = on_slurm.start(*TYPED)
+    wait_until(lambda: "RUNNING" in states())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 1
+    wait_until(lambda: states() == {"CANCELLED"})
+
+
+def wait_until(it_is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not it_is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
 
 
 def test_a_job_over_its_time(overdue: Running) -> None:

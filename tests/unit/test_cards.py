@@ -27,8 +27,10 @@ class Machine:
         smi.write_text(f"#!/bin/sh\nprintf '{rows}'\n" if numbers else "#!/bin/sh\nexit 9\n")
         smi.chmod(0o755)
         self.variables = {
-            "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(SOURCE), "TMPDIR": str(folder),
-        }  # fmt: skip
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(SOURCE),
+            "IMAGEWRIGHT_CARDS": str(folder / "locks"),
+        }
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, count: int, **variables: str) -> "subprocess.Popen[str]":
