@@ -30,8 +30,9 @@ def main(arguments: list[str]) -> None:
     except CardsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    if chosen:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    if chosen or not count:
+        # A job that asks for none gets none, also where there are some.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen) or "-1"
     os.execvp(command[0], command)  # noqa: S606 - the command is a line of the Snakefile
 
 

@@ -114,7 +114,7 @@ def test_only_cards_that_are_allowed(machine: Machine) -> None:
 
 def test_a_command_without_cards(machine: Machine, tmp_path: Path) -> None:
     # Nobody wants one, the user wants none, a cluster has given its own, and there is none.
-    assert machine.given(0) == []
+    assert machine.given(0) == ["-1"]
     assert machine.given(1, CUDA_VISIBLE_DEVICES="-1") == ["-1"]
     assert machine.given(2, SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0") == ["0"]
     (tmp_path / "other").mkdir()

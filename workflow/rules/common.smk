@@ -227,12 +227,10 @@ def trial_config(wildcards):
 
 
 def launcher(wildcards):
-    """What starts a training, on cards of its own: Python, or torchrun where a trial wants several processes."""
+    """What starts a training: Python, or torchrun where a trial wants several processes."""
     count = needs("processes")(wildcards)
     threads = needs("threads")(wildcards) // count
-    start = "python" if count == 1 else f"torchrun --standalone --nproc-per-node {count}"
-    limit = "" if count == 1 else f"OMP_NUM_THREADS={threads} "
-    return f"{limit}python -m imagewright.cards {count} {start}"
+    return "python" if count == 1 else f"env OMP_NUM_THREADS={threads} torchrun --standalone --nproc-per-node {count}"
 
 
 def raw_listing(wildcards):

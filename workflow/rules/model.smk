@@ -23,7 +23,8 @@ rule train:
     message:
         "Train {wildcards.experiment}, trial {wildcards.trial}"
     shell:
-        "{params.launcher} scripts/train.py --config {input.config[0]} --tracking {input.config[2]} --tensors $(dirname {input.tensors[0]})"
+        "python -m imagewright.cards {resources.gpu} {params.launcher} scripts/train.py"
+        " --config {input.config[0]} --tracking {input.config[2]} --tensors $(dirname {input.tensors[0]})"
         " --out $(dirname {output.files[0]}) --checkpoints runs/train/{wildcards.experiment}/{wildcards.trial} --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
 
 
