@@ -19,8 +19,6 @@ from snakemake_executor_plugin_googlebatch.executor import GoogleBatchExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from imagewright.bundle.commit import code_state
-
 DEFAULT_CARD = "nvidia-l4"
 DRIVER = (
     "/var/lib/nvidia/lib64:/usr/local/nvidia/lib64",
@@ -55,6 +53,9 @@ class Executor(GoogleBatchExecutor):
                 "  log in: gcloud auth application-default login; or see docs/clusters.md"
             ) from None
         super().__post_init__()
+        # Not imported above: Snakemake imports every plugin when it starts, and the Snakefile decides which code runs.
+        from imagewright.bundle.commit import code_state
+
         self.commit = code_state(Path(self.workflow.main_snakefile)).commit or ""
 
     def get_param(self, job: Any, param: str) -> Any:

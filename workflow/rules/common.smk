@@ -19,8 +19,14 @@ gc.set_threshold(100_000, 50, 100)
 # Threads that wait sleep: two trainings side by side on two cores took 187 s while they spun, 74 s now.
 os.environ.update(OMP_WAIT_POLICY="PASSIVE")
 
+import imagewright
 from imagewright.config.resolve import STAGES, check_pulled, resolve
 from imagewright.errors import ImagewrightError
+
+if not Path(imagewright.__file__).resolve().is_relative_to(ROOT.resolve()):
+    raise WorkflowError(
+        f"{imagewright.__file__} is not this checkout's code: something imported it before the Snakefile"
+    )
 
 
 def listed(value):
