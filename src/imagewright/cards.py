@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagewright.errors import CardsError
+from imagewright.files import try_lock
 
 LOCKS = Path(os.environ.get("IMAGEWRIGHT_CARDS", "/tmp/imagewright-cards"))  # noqa: S108 - one place for all users
 POLL_S = 0.5
@@ -77,7 +78,7 @@ def hold(count: int, names: list[str]) -> list[str]:
         return []
     # One at a time chooses: two jobs that each held half of what both want would wait for ever.
     queue = _open("queue")
-    if not (_is_locked(queue) and _take(count, names, held)):
+    if not (try_lock(queue) and _take(count, names, held)):
         print(f"Waiting for {count} of {len(names)} GPUs: other jobs have them", file=sys.stderr, flush=True)
         fcntl.flock(queue, fcntl.LOCK_EX)
         while not _take(count, names, held):
@@ -91,7 +92,7 @@ def _take(count: int, names: list[str], held: dict[str, int]) -> bool:
     for name in names:
         if len(held) < count and name not in held:
             lock = _open(name)
-            if _is_locked(lock):
+            if try_lock(lock):
                 os.set_inheritable(lock, True)
                 held[name] = lock
             else:
@@ -126,15 +127,6 @@ def _open(name: str) -> int:
     except FileExistsError:
         # Somebody else's file can be locked, too: reading is enough for that.
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-
-
-def _is_locked(file: int) -> bool:
-    """Lock a file if no other process has; whether that worked."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -50,6 +50,15 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def try_lock(descriptor: int) -> bool:
+    """Whether the lock on an open file is ours now; the system releases it when the process ends, however it ends."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """Give a folder to write in; when the block ends well, move what is in it to `out`.

@@ -255,18 +255,24 @@ LIMITS = {
 
 def print_errors():
     """Repeat what stopped a job, as the last thing on the screen: Snakemake's own account of a failure is long."""
-    for log in sorted([*Path("logs").rglob("job.log"), *Path(".snakemake/slurm_logs").rglob("*.log")]):
-        text = log.read_text(errors="replace") if log.stat().st_mtime >= STARTED else ""
+    for log, text in written_since("logs/**/job.log"):
         if found := re.search(r"^error: .*(\n  .*)?", text, re.MULTILINE):
             print(f"\n{found.group()}\n  (from {log})", file=sys.stderr)
+    for log, text in written_since(".snakemake/slurm_logs/**/*.log"):
         job = log.parts[2].removeprefix("rule_")
         for pattern, (limit, resource) in LIMITS.items():
-            if "slurm_logs" in log.parts and re.search(pattern, text, re.IGNORECASE):
+            if re.search(pattern, text, re.IGNORECASE):
                 print(
                     f"\nerror: {job}: Slurm ended the job, since it needed more {limit} than it had asked for"
                     f"\n  ask for more: --set-resources {job}:{resource}=<number>, or in the profile\n  (from {log})",
                     file=sys.stderr,
                 )
+
+
+def written_since(pattern):
+    """The logs of this run, with what they say."""
+    logs = sorted(log for log in Path().glob(pattern) if log.stat().st_mtime >= STARTED)
+    return [(log, log.read_text(errors="replace")) for log in logs]
 
 
 def print_next():

@@ -1,6 +1,5 @@
 """One fetch at a time for each data set: who comes last goes on, who was there before stops."""
 
-import fcntl
 import os
 import secrets
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from imagewright.errors import SourceError, SupersededError
 from imagewright.fetch.progress import say
+from imagewright.files import try_lock
 
 PATIENCE_S = 300.0
 LOOK_S = 0.1
@@ -61,7 +61,7 @@ def _acquire(path: Path, token: str, raw: Path) -> int:
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror}", "correct the rights of this file or its folder") from error
         os.pwrite(descriptor, token.encode(), 0)
-        while not _lock(descriptor):
+        while not try_lock(descriptor):
             if not told:
                 say(f"another fetch of {raw} is on; waiting until it stops")
                 told = True
@@ -83,15 +83,6 @@ def _acquire(path: Path, token: str, raw: Path) -> int:
 
 def _superseded(raw: Path) -> SupersededError:
     return SupersededError(f"{raw}: a newer fetch has taken over", "nothing to do; what was downloaded is kept")
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether the lock is ours now; the system releases it when the process ends, however it ends."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
