@@ -5,7 +5,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 COPIED = (
-    "Snakefile", "workflow", "profiles", "slurm", "scripts", "src", "config", "envs", "requirements.lock", "dvc.yaml",
+    "Snakefile", "workflow", "profiles", "gcp", "slurm", "scripts", "src", "config", "envs", "requirements.lock", "dvc.yaml",
     ".dvcignore",
 )  # fmt: skip
 

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from google.longrunning import operations_pb2
 NAME = "google.cloud.batch.v1.BatchService"
 WORK = "/tmp/workdir"
 """Where a job finds its script, on a VM; each pretended VM has a folder of its own instead."""
+LOOK_S = 0.05
 State = batch_v1.JobStatus.State
 Model = batch_v1.AllocationPolicy.ProvisioningModel
 PREEMPTION = (
@@ -38,11 +41,15 @@ class BatchService:
         requests: every CreateJobRequest, as it arrived.
         refusal: what CreateJob answers instead, if anything.
         preempted: so many jobs that ask for a spot VM lose it at once.
+        variables: what the VMs have in their environment, beside what this process has.
+        takes: says of a running job whether its spot VM is to be taken away now.
     """
 
     def __init__(self, folder: Path, runs: bool) -> None:
         self.folder, self.runs = folder, runs
         self.preempted = 0
+        self.variables: dict[str, str] = {}
+        self.takes: Callable[[batch_v1.Job], bool] = lambda job: False
         self.requests: list[batch_v1.CreateJobRequest] = []
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.address = ""
@@ -57,12 +64,9 @@ class BatchService:
         job.name, job.uid = f"{request.parent}/jobs/{request.job_id}", f"u-{uuid.uuid4().hex[:12]}"
         job.status = batch_v1.JobStatus(state=State.QUEUED)
         self._jobs[job.name] = job
-        spot = job.allocation_policy.instances[0].policy.provisioning_model == Model.SPOT
-        if spot and self.preempted:
+        if _is_spot(job) and self.preempted:
             self.preempted -= 1
-            job.status.state = State.FAILED
-            event = batch_v1.StatusEvent(type_="STATUS_CHANGED", description=PREEMPTION, event_time=datetime.now(UTC))
-            job.status.status_events = [event]
+            _lose(job)
         elif self.runs:
             threading.Thread(target=self._run, args=(job,), daemon=True).start()
         else:
@@ -84,16 +88,35 @@ class BatchService:
         with (self.folder / f"{job.uid}.log").open("w") as log:
             for runnable in job.task_groups[0].task_spec.runnables:
                 if command := command_of(runnable, vm):
-                    variables = {**os.environ, **runnable.environment.variables, "BATCH_JOB_UID": job.uid}
-                    # `python` of the image is this one's.
+                    variables = {**os.environ, **self.variables, **runnable.environment.variables}
+                    # `python` of the image is this one's, and temporary files are on the VM.
+                    variables |= {"BATCH_JOB_UID": job.uid, "TMPDIR": str(vm)}
                     variables["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-                    code = subprocess.run(
-                        command, cwd=vm, env=variables, stdout=log, stderr=subprocess.STDOUT, check=False
-                    ).returncode
-                    if code:
+                    process = subprocess.Popen(
+                        command, cwd=vm, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    )
+                    while process.poll() is None:
+                        if _is_spot(job) and self.takes(job):
+                            os.killpg(process.pid, signal.SIGKILL)
+                            process.wait()
+                            shutil.rmtree(vm)
+                            _lose(job)
+                            return
+                        time.sleep(LOOK_S)
+                    if code := process.returncode:
                         break
         shutil.rmtree(vm)
         job.status.state = State.FAILED if code else State.SUCCEEDED
+
+
+def _is_spot(job: batch_v1.Job) -> bool:
+    return job.allocation_policy.instances[0].policy.provisioning_model == Model.SPOT
+
+
+def _lose(job: batch_v1.Job) -> None:
+    event = batch_v1.StatusEvent(type_="STATUS_CHANGED", description=PREEMPTION, event_time=datetime.now(UTC))
+    job.status.status_events = [event]
+    job.status.state = State.FAILED
 
 
 def command_of(runnable: batch_v1.Runnable, vm: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Requests to Google Batch that ask for what the rules say.
+"""Requests to Google Batch that ask for what the rules say, and the files that go with them.
 
 Each method below corrects one thing of `GoogleBatchExecutor` 0.5.1 and can go when its repository
 (snakemake/snakemake-executor-plugin-googlebatch) has corrected it; `tests/clusters/test_batch_requests.py` shows what
@@ -8,6 +8,7 @@ the uncorrected plugin sends.
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from google.cloud import batch_v1
 from snakemake_executor_plugin_googlebatch.executor import GoogleBatchExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
-DEFAULT_CARD = "nvidia-l4"
+from snakemake_executor_plugin_imagewright_batch.orders import PROBLEMS, Orders
+
 DRIVER = (
     "/var/lib/nvidia/lib64:/usr/local/nvidia/lib64",
     "/var/lib/nvidia/bin:/usr/local/nvidia/bin",
@@ -27,15 +30,16 @@ DRIVER = (
 """Where Container-Optimized OS has the driver, and where CUDA images look for it."""
 PREEMPTED = 50001
 """The exit code that Batch gives a task whose spot VM was taken away."""
+OVERTIME = 50005
+"""The exit code of a task that ran longer than it had asked for."""
+KILLED = 137
+"""The exit code of a process that the system ended, which it does where memory is short."""
 LABEL_LENGTH = 63
 ENTRYPOINT = """\
 #!/bin/bash
 mkdir -p /tmp/workdir
 cat <<'END_OF_ENTRYPOINT' > /tmp/workdir/entrypoint.sh
-set -e
-export IMAGEWRIGHT_COMMIT={commit}
-{command}
-END_OF_ENTRYPOINT
+{script}END_OF_ENTRYPOINT
 chmod +x /tmp/workdir/entrypoint.sh
 """
 
@@ -44,7 +48,18 @@ class Executor(GoogleBatchExecutor):
     """The plugin's executor, corrected."""
 
     def __post_init__(self) -> None:
-        """Stop before anything is sent where nobody is logged in."""
+        """Stop before anything is sent where nobody is logged in, or where it is not said what to send where.
+
+        Raises:
+            WorkflowError: in two lines.
+        """
+        settings = self.executor_settings
+        for name in ("project", "region", "store", "container"):
+            if not getattr(settings, name):
+                raise WorkflowError(
+                    f"error: --profile gcp: it is not said which {name} to use\n"
+                    f"  set it: export SNAKEMAKE_IMAGEWRIGHT_BATCH_{name.upper()}=...; see docs/clusters.md"
+                )
         try:
             google.auth.default()
         except DefaultCredentialsError:
@@ -55,15 +70,22 @@ class Executor(GoogleBatchExecutor):
         super().__post_init__()
         # Not imported above: Snakemake imports every plugin when it starts, and the Snakefile decides which code runs.
         from imagewright.bundle.commit import code_state
+        from imagewright.machines import Machines
 
-        self.commit = code_state(Path(self.workflow.main_snakefile)).commit or ""
+        snakefile = Path(self.workflow.main_snakefile)
+        self.commit = code_state(snakefile).commit or ""
+        with _in_two_lines():
+            self.machines = Machines.read(Path(settings.machines)) if settings.machines else None
+        self.orders = Orders(snakefile.parent, settings.store, self.logger.info)
+        self.sent: dict[Any, str] = {}
+        self.logger = _Once(self.logger)
 
     def get_param(self, job: Any, param: str) -> Any:
         """What a rule asks for, where the plugin reads only its own resources and defaults.
 
-        CPUs from `threads`, memory from `mem_mb`, the disk from `disk_mb`, the time limit from `runtime`. Batch itself
-        starts nothing again: Snakemake does, and knows which attempt it is. A resource `googlebatch_<param>` still goes
-        first.
+        CPUs from `threads`, memory from `mem_mb`, the disk from `disk_mb`, the time limit from `runtime`, the machine type
+        from all of these. Batch itself starts nothing again: Snakemake does, and knows which attempt it is. A resource
+        `googlebatch_<param>` still goes first.
         """
         resources = job.resources
         asked = {
@@ -76,6 +98,8 @@ class Executor(GoogleBatchExecutor):
         given = resources.get(f"googlebatch_{param}")
         if given is not None:
             return given
+        if param == "machine_type" and self.machines:
+            return self._machine(job)
         return super().get_param(job, param) if asked is None else asked
 
     def get_labels(self, job: Any) -> dict[str, str]:
@@ -90,6 +114,8 @@ class Executor(GoogleBatchExecutor):
         count = int(job.resources.get("gpu") or 0)
         if not count:
             return []
+        from imagewright.machines import DEFAULT_CARD
+
         card = job.resources.get("gpu_model") or DEFAULT_CARD
         return [batch_v1.AllocationPolicy.Accelerator(type_=card, count=count)]
 
@@ -116,9 +142,19 @@ class Executor(GoogleBatchExecutor):
         shell of the VM expand what stands in the script. The Snakefile comes with the job's sources.
         """
         writer = super().get_command_writer(job)
-        writer.setup = lambda: ENTRYPOINT.format(command=writer.command, commit=self.commit)
+        order = self.sent[job] = self.orders.send(job, writer.command)
+        script = ENTRYPOINT.format(script=self.orders.script(order, self.commit))
+        writer.setup = lambda: script
         writer.write_snakefile = lambda: "true"
         return writer
+
+    def get_python_executable(self) -> str:
+        """Of the container."""
+        return "python"
+
+    def get_job_args(self, job: Any, **named: Any) -> str:
+        """On as many cores as the job asks for, whatever the VM has; there are no files to wait for."""
+        return str(RealExecutor.get_job_args(self, job, cores=job.threads, **named))
 
     def get_allocation_policy(self, job: Any) -> batch_v1.AllocationPolicy:
         """Spot VMs: what the plugin asks for, PREEMPTIBLE, ends after a day at the latest."""
@@ -134,11 +170,41 @@ class Executor(GoogleBatchExecutor):
         retries = self.workflow.remote_execution_settings.preemptible_retries or 0
         return bool(job.attempt <= max(retries, 1) and super().is_preemptible(job))
 
+    def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
+        """Remember under which name the job's results will be."""
+        job_info.aux["order"] = self.sent.pop(job_info.job)
+        super().report_job_submission(job_info, register_job)
+
+    def report_job_success(self, job_info: SubmittedJobInfo) -> None:
+        """Bring the results; a job whose results are not here has failed."""
+        try:
+            missing = {str(path) for path in job_info.job.output}.difference(self.orders.bring(job_info.aux["order"]))
+            problem = f"{min(missing)} is not in the bucket" if missing else ""
+        except PROBLEMS as error:
+            problem = str(error)
+        if problem:
+            super().report_job_error(job_info, f"error: the results of {job_info.job} did not arrive: {problem}")
+        else:
+            super().report_job_success(job_info)
+
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **named: Any) -> None:
-        """Snakemake starts a job again that lost its VM; one that failed by itself would only fail again."""
-        job = job_info.job
-        if not self._was_preempted(job_info):
+        """Snakemake starts a job again that lost its VM; one that failed by itself would only fail again.
+
+        What the job has written of its failure is brought first.
+        """
+        job, codes = job_info.job, self._exit_codes(job_info)
+        if PREEMPTED in codes:
+            msg = f"{msg or ''}Its spot VM was taken away."
+        else:
             job.attempt = max(job.attempt, job.restart_times + 1)
+            with contextlib.suppress(*PROBLEMS):
+                self.orders.bring(job_info.aux["order"])
+        for code, limit, resource in ((OVERTIME, "time", "runtime"), (KILLED, "memory", "mem_mb")):
+            if code in codes:
+                msg = (
+                    f"error: {job.name}: Google Batch ended the job, since it needed more {limit} than it had asked for"
+                    f"\n  ask for more: --set-resources {job.name}:{resource}=<number>, or in the profile"
+                )
         super().report_job_error(job_info, msg, **named)
 
     def run_job(self, job: Any) -> None:
@@ -149,12 +215,43 @@ class Executor(GoogleBatchExecutor):
         except GoogleAPICallError as error:
             raise WorkflowError(f"error: {_told(error, self.project_parent(job))}") from None
 
-    def _was_preempted(self, job_info: SubmittedJobInfo) -> bool:
+    def _machine(self, job: Any) -> str:
+        from imagewright.machines import asked
+
+        with _in_two_lines(job.name):
+            return str(self.machines.cheapest(*asked(job.resources, job.threads)).name)
+
+    def _exit_codes(self, job_info: SubmittedJobInfo) -> set[int]:
+        """With which codes the tasks of a job ended."""
         events = self.batch.get_job(name=job_info.external_jobid).status.status_events
-        return any(
-            event.task_execution.exit_code == PREEMPTED or f"exit code {PREEMPTED}" in event.description
-            for event in events
-        )
+        told = {int(code) for event in events for code in re.findall(r"exit code (\d+)", event.description)}
+        return told | {event.task_execution.exit_code for event in events}
+
+
+class _Once:
+    """A log that says nothing twice: the plugin tells the state of every job at every look."""
+
+    def __init__(self, logger: Any) -> None:
+        self.logger = logger
+        self.said: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.logger, name)
+
+    def info(self, message: Any) -> None:
+        if str(message) not in self.said and "Setup Command" not in str(message):
+            self.said.add(str(message))
+            self.logger.info(message)
+
+
+@contextlib.contextmanager
+def _in_two_lines(job: str = "") -> Iterator[None]:
+    from imagewright.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise WorkflowError(f"error: {job}: {error}" if job else f"error: {error}") from None
 
 
 def _label(value: str) -> str:

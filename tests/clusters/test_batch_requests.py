@@ -44,16 +44,23 @@ Policy = batch_v1.AllocationPolicy
 def snakemake(folder: Path, executor: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Send both jobs of the little workflow."""
     (folder / "Snakefile").write_text(SNAKEFILE)
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    subprocess.run(["git", "-C", str(folder), "add", "Snakefile"], check=True)
     settings = {
         "project": "our-project", "region": "europe-west4", "image-family": "batch-cos-stable-official",
         "image-project": "batch-custom-image", "container": "europe-docker.pkg.dev/our-project/imagewright/runner:1",
     }  # fmt: skip
+    files = {
+        "imagewright-batch": ("--imagewright-batch-store", f"gs://{BUCKET}/requests"),
+        "googlebatch": (
+            "--default-storage-provider", "gcs", "--default-storage-prefix", f"gs://{BUCKET}/{executor}",
+            "--storage-gcs-project", "our-project",
+        ),
+    }  # fmt: skip
     command = [
         sys.executable, "-m", "snakemake", "--executor", executor, "--jobs", "4", "--keep-going",
-        "--default-storage-provider", "gcs", "--default-storage-prefix", f"gs://{BUCKET}/{executor}",
-        "--storage-gcs-project", "our-project", "--seconds-between-status-checks", "1",
-        "--preemptible-rules", "card", "--preemptible-retries", "3",
-        *(part for name, value in settings.items() for part in (f"--{executor}-{name}", value)),
+        "--seconds-between-status-checks", "1", "--preemptible-rules", "card", "--preemptible-retries", "3",
+        *(part for name, value in settings.items() for part in (f"--{executor}-{name}", value)), *files[executor],
     ]  # fmt: skip
     given = {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_GCE_CHECK": "true", "PYTHONPATH": str(SOURCE)}
     return subprocess.run(

@@ -41,6 +41,7 @@ rule report:
         "logs/report/summary/job.log",
     benchmark:
         "results/benchmark/report/summary.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
