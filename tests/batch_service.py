@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ WORK = "/tmp/workdir"
 LOOK_S = 0.05
 State = batch_v1.JobStatus.State
 Model = batch_v1.AllocationPolicy.ProvisioningModel
-PREEMPTION = (
+PREEMPTED, OVERTIME = 50001, 50005
+REASONS = {PREEMPTED: " due to Spot VM preemption", OVERTIME: " due to exceeding the maximum run duration"}
+ENDED = (
     "Job state is set from RUNNING to FAILED. Job failed due to task failure. Specifically, task with index 0 failed "
-    "due to the following task event: Task state is updated from RUNNING to FAILED due to Spot VM preemption with exit "
-    "code 50001."
+    "due to the following task event: Task state is updated from RUNNING to FAILED{reason} with exit code {code}."
 )
 
 
@@ -42,14 +43,14 @@ class BatchService:
         refusal: what CreateJob answers instead, if anything.
         preempted: so many jobs that ask for a spot VM lose it at once.
         variables: what the VMs have in their environment, beside what this process has.
-        takes: says of a running job whether its spot VM is to be taken away now.
+        ends: says of a running job whether it is to be ended now, and with which exit code.
     """
 
     def __init__(self, folder: Path, runs: bool) -> None:
         self.folder, self.runs = folder, runs
         self.preempted = 0
         self.variables: dict[str, str] = {}
-        self.takes: Callable[[batch_v1.Job], bool] = lambda job: False
+        self.ends: Callable[[batch_v1.Job], int | None] = lambda job: None
         self.requests: list[batch_v1.CreateJobRequest] = []
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.address = ""
@@ -66,11 +67,11 @@ class BatchService:
         self._jobs[job.name] = job
         if _is_spot(job) and self.preempted:
             self.preempted -= 1
-            _lose(job)
+            _end(job, PREEMPTED)
         elif self.runs:
             threading.Thread(target=self._run, args=(job,), daemon=True).start()
         else:
-            job.status.state = State.FAILED
+            _end(job, 1)
         return job
 
     def get(self, request: batch_v1.GetJobRequest, context: grpc.ServicerContext) -> batch_v1.Job:
@@ -95,27 +96,33 @@ class BatchService:
                     process = subprocess.Popen(
                         command, cwd=vm, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
                     )
-                    while process.poll() is None:
-                        if _is_spot(job) and self.takes(job):
-                            os.killpg(process.pid, signal.SIGKILL)
-                            process.wait()
-                            shutil.rmtree(vm)
-                            _lose(job)
-                            return
+                    over = time.monotonic() + job.task_groups[0].task_spec.max_run_duration.total_seconds()
+                    ended = None
+                    while process.poll() is None and ended is None:
+                        ended = OVERTIME if time.monotonic() > over else self.ends(job)
                         time.sleep(LOOK_S)
-                    if code := process.returncode:
+                    if ended:
+                        with suppress(ProcessLookupError):
+                            os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
+                    if code := ended or process.returncode:
                         break
         shutil.rmtree(vm)
-        job.status.state = State.FAILED if code else State.SUCCEEDED
+        if code:
+            _end(job, code)
+        else:
+            job.status.state = State.SUCCEEDED
 
 
 def _is_spot(job: batch_v1.Job) -> bool:
     return job.allocation_policy.instances[0].policy.provisioning_model == Model.SPOT
 
 
-def _lose(job: batch_v1.Job) -> None:
-    event = batch_v1.StatusEvent(type_="STATUS_CHANGED", description=PREEMPTION, event_time=datetime.now(UTC))
-    job.status.status_events = [event]
+def _end(job: batch_v1.Job, code: int) -> None:
+    told = ENDED.format(reason=REASONS.get(code, ""), code=code)
+    job.status.status_events = [
+        batch_v1.StatusEvent(type_="STATUS_CHANGED", description=told, event_time=datetime.now(UTC))
+    ]
     job.status.state = State.FAILED
 
 

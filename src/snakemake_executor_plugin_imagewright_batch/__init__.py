@@ -5,14 +5,18 @@ can go. Files travel through a bucket (`store`): the person's disk stays the one
 is the same with this executor and without. The package's name is what Snakemake finds executors by.
 """
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
 import snakemake_executor_plugin_googlebatch as plugin
 
-from snakemake_executor_plugin_imagewright_batch.executor import Executor
+from snakemake_executor_plugin_imagewright_batch.executor import NOT_LOGGED_IN, Executor, logged_in
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+# Differs for each team: it has to be given, and the environment is the place for it.
+TOLD = {"env_var": True, "required": True}
 
 
 @dataclass
@@ -22,7 +26,7 @@ class ExecutorSettings(plugin.ExecutorSettings):
     # Snakemake makes an option of each, and does not understand `str | None`.
 
     container: Optional[str] = field(  # noqa: UP045
-        default=None, metadata={"help": "The image that jobs run in, which container/runner builds", "env_var": True}
+        default=None, metadata={"help": "The image that jobs run in, which container/runner builds", **TOLD}
     )
     image_family: Optional[str] = field(  # noqa: UP045
         default="batch-cos-stable-official", metadata={"help": "The VM's system, one that runs containers"}
@@ -32,12 +36,17 @@ class ExecutorSettings(plugin.ExecutorSettings):
     )
     store: Optional[str] = field(  # noqa: UP045
         default=None,
-        metadata={"help": "Folder in a bucket that files travel through: gs://bucket/folder", "env_var": True},
+        metadata={"help": "Folder in a bucket that files travel through: gs://bucket/folder", **TOLD},
     )
     machines: Optional[str] = field(  # noqa: UP045
         default=None,
         metadata={"help": "YAML file of the machine types to choose from; by default Batch takes machine_type"},
     )
+
+    def __post_init__(self) -> None:
+        """Say before a dry run, too, that a real one would stop."""
+        if not logged_in():
+            sys.stderr.write(f"warning: {NOT_LOGGED_IN}\n")
 
 
 # Snakemake takes the disk for one that jobs share, and the executor makes it look like one.

@@ -7,6 +7,7 @@ the uncorrected plugin sends.
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
-from snakemake_executor_plugin_imagewright_batch.orders import PROBLEMS, Orders
+from snakemake_executor_plugin_imagewright_batch.orders import Orders
+from snakemake_executor_plugin_imagewright_batch.store import PROBLEMS
 
 DRIVER = (
     "/var/lib/nvidia/lib64:/usr/local/nvidia/lib64",
@@ -44,51 +46,58 @@ chmod +x /tmp/workdir/entrypoint.sh
 """
 
 
+NOT_LOGGED_IN = (
+    "there are no Google Cloud credentials, so no job can be sent\n"
+    "  log in: gcloud auth application-default login; or see docs/clusters.md"
+)
+
+
+def logged_in() -> bool:
+    """Whether there are application default credentials."""
+    # Outside of Google's cloud, google-auth would ask three times, 12 s in all, for a service that is not there.
+    os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
+    try:
+        google.auth.default()
+    except DefaultCredentialsError:
+        return False
+    return True
+
+
 class Executor(GoogleBatchExecutor):
     """The plugin's executor, corrected."""
 
     def __post_init__(self) -> None:
-        """Stop before anything is sent where nobody is logged in, or where it is not said what to send where.
+        """Stop before anything is sent where nobody is logged in.
 
         Raises:
             WorkflowError: in two lines.
         """
-        settings = self.executor_settings
-        for name in ("project", "region", "store", "container"):
-            if not getattr(settings, name):
-                raise WorkflowError(
-                    f"error: --profile gcp: it is not said which {name} to use\n"
-                    f"  set it: export SNAKEMAKE_IMAGEWRIGHT_BATCH_{name.upper()}=...; see docs/clusters.md"
-                )
-        try:
-            google.auth.default()
-        except DefaultCredentialsError:
-            raise WorkflowError(
-                "error: there are no Google Cloud credentials, so no job can be sent\n"
-                "  log in: gcloud auth application-default login; or see docs/clusters.md"
-            ) from None
+        if not logged_in():
+            raise WorkflowError(f"error: {NOT_LOGGED_IN}")
         super().__post_init__()
         # Not imported above: Snakemake imports every plugin when it starts, and the Snakefile decides which code runs.
         from imagewright.bundle.commit import code_state
         from imagewright.machines import Machines
 
-        snakefile = Path(self.workflow.main_snakefile)
+        settings, snakefile = self.executor_settings, Path(self.workflow.main_snakefile)
         self.commit = code_state(snakefile).commit or ""
         with _in_two_lines():
             self.machines = Machines.read(Path(settings.machines)) if settings.machines else None
         self.orders = Orders(snakefile.parent, settings.store, self.logger.info)
         self.sent: dict[Any, str] = {}
-        self.logger = _Once(self.logger)
+        self.logger: Any = _Once(self.logger)
 
     def get_param(self, job: Any, param: str) -> Any:
         """What a rule asks for, where the plugin reads only its own resources and defaults.
 
-        CPUs from `threads`, memory from `mem_mb`, the disk from `disk_mb`, the time limit from `runtime`, the machine type
-        from all of these. Batch itself starts nothing again: Snakemake does, and knows which attempt it is. A resource
-        `googlebatch_<param>` still goes first.
+        CPUs from `threads`, memory from `mem_mb`, the disk from `disk_mb`, the time limit from `runtime`, the machine
+        type from all of these. Batch itself starts nothing again: Snakemake does, and knows which attempt it is. A
+        resource `googlebatch_<param>` still goes first.
         """
+        from imagewright.machines import asked
+
         resources = job.resources
-        asked = {
+        value = {
             "cpu_milli": job.threads * 1000,
             "memory": resources.get("mem_mb"),
             "boot_disk_gb": -(-resources["disk_mb"] // 1000) if resources.get("disk_mb") else None,
@@ -99,8 +108,9 @@ class Executor(GoogleBatchExecutor):
         if given is not None:
             return given
         if param == "machine_type" and self.machines:
-            return self._machine(job)
-        return super().get_param(job, param) if asked is None else asked
+            with _in_two_lines(job.name):
+                return self.machines.cheapest(*asked(resources, job.threads)).name
+        return super().get_param(job, param) if value is None else value
 
     def get_labels(self, job: Any) -> dict[str, str]:
         """For the bill: rule, experiment (or data, or tensors) and commit, beside the labels of the profile."""
@@ -143,7 +153,7 @@ class Executor(GoogleBatchExecutor):
         """
         writer = super().get_command_writer(job)
         order = self.sent[job] = self.orders.send(job, writer.command)
-        script = ENTRYPOINT.format(script=self.orders.script(order, self.commit))
+        script = ENTRYPOINT.format(script=self.orders.script(order))
         writer.setup = lambda: script
         writer.write_snakefile = lambda: "true"
         return writer
@@ -183,7 +193,8 @@ class Executor(GoogleBatchExecutor):
         except PROBLEMS as error:
             problem = str(error)
         if problem:
-            super().report_job_error(job_info, f"error: the results of {job_info.job} did not arrive: {problem}")
+            _note(job_info.job, f"error: the results of {job_info.job} did not arrive: {problem}")
+            super().report_job_error(job_info, "Its results did not arrive.")
         else:
             super().report_job_success(job_info)
 
@@ -201,9 +212,10 @@ class Executor(GoogleBatchExecutor):
                 self.orders.bring(job_info.aux["order"])
         for code, limit, resource in ((OVERTIME, "time", "runtime"), (KILLED, "memory", "mem_mb")):
             if code in codes:
-                msg = (
+                _note(
+                    job,
                     f"error: {job.name}: Google Batch ended the job, since it needed more {limit} than it had asked for"
-                    f"\n  ask for more: --set-resources {job.name}:{resource}=<number>, or in the profile"
+                    f"\n  ask for more: --set-resources {job.name}:{resource}=<number>, or in the profile",
                 )
         super().report_job_error(job_info, msg, **named)
 
@@ -214,12 +226,6 @@ class Executor(GoogleBatchExecutor):
                 super().run_job(job)
         except GoogleAPICallError as error:
             raise WorkflowError(f"error: {_told(error, self.project_parent(job))}") from None
-
-    def _machine(self, job: Any) -> str:
-        from imagewright.machines import asked
-
-        with _in_two_lines(job.name):
-            return str(self.machines.cheapest(*asked(job.resources, job.threads)).name)
 
     def _exit_codes(self, job_info: SubmittedJobInfo) -> set[int]:
         """With which codes the tasks of a job ended."""
@@ -252,6 +258,14 @@ def _in_two_lines(job: str = "") -> Iterator[None]:
         yield
     except ConfigError as error:
         raise WorkflowError(f"error: {job}: {error}" if job else f"error: {error}") from None
+
+
+def _note(job: Any, text: str) -> None:
+    """Write to a job's log, where the Snakefile looks for what to repeat at the end."""
+    for log in map(Path, job.log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(f"\n{text}\n")
 
 
 def _label(value: str) -> str:

@@ -2,27 +2,25 @@
 
 import hashlib
 import json
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, RetryError
-from requests.exceptions import RequestException
+from google.api_core.exceptions import Forbidden, NotFound
 from snakemake_interface_common.exceptions import WorkflowError
 
 from snakemake_executor_plugin_imagewright_batch.sources import pack
-from snakemake_executor_plugin_imagewright_batch.store import RAW, Damaged, Store
+from snakemake_executor_plugin_imagewright_batch.store import PROBLEMS, RAW, Store
 
+SOURCES = "sources.tar"
 VM = "snakemake_executor_plugin_imagewright_batch.vm"
 WANDB = "runs/wandb/wandb"
-PROBLEMS = (Damaged, GoogleAPICallError, RetryError, RequestException, OSError)
-"""What may go wrong on the way."""
-# The program unpacks in the container's own folder for temporary files: the one that it shares with the VM is in memory.
+# It works in the container's own folder for temporary files: the one that it shares with the VM is in memory.
 SCRIPT = """\
 set -e
-export IMAGEWRIGHT_COMMIT={commit}
 cd "$(mktemp -d)"
 python - {store} {sources} <<'END_OF_PROGRAM'
 import hashlib, io, sys, tarfile
@@ -51,10 +49,10 @@ class Orders:
 
     def __init__(self, root: Path, url: str, tell: Callable[[str], None]) -> None:
         self.root, self.tell = root, tell
-        content = pack(root)
-        with _explained(url):
+        with tempfile.TemporaryDirectory() as folder, _explained(url):
+            pack(root, Path(folder) / SOURCES)
             self.store = Store(url)
-            self.sources = self.store.put_bytes(content)
+            self.sources = self.store.put(Path(folder), [SOURCES])[SOURCES]
 
     def send(self, job: Any, command: str) -> str:
         """Send what a job reads, and what is to be done with it; `vm.main` says what an order is.
@@ -96,15 +94,15 @@ class Orders:
             )
         return name
 
-    def script(self, name: str, commit: str) -> str:
-        """What the container runs to carry out an order: Bash, with the commit for the record of a bundle."""
-        return SCRIPT.format(commit=commit, store=self.store.url, sources=self.sources, vm=VM, order=name)
+    def script(self, name: str) -> str:
+        """What the container runs to carry out an order, in Bash."""
+        return SCRIPT.format(store=self.store.url, sources=self.sources, vm=VM, order=name)
 
     def bring(self, name: str) -> list[str]:
         """Put in place what came of an order, and say what that is; nothing where the VM was lost.
 
         Raises:
-            One of `PROBLEMS`.
+            One of `store.PROBLEMS`.
         """
         listing = self.store.read(f"jobs/{name}/made.json") or {}
         self.store.get(self.root, listing)
@@ -124,6 +122,8 @@ def _explained(url: str) -> Iterator[None]:
         raise WorkflowError(
             f"error: {url}: {_first_line(error)}\n  you need the role roles/storage.objectUser for the bucket"
         ) from None
+    except WorkflowError:
+        raise
     except (*PROBLEMS, ValueError) as error:
         raise WorkflowError(
             f"error: {url}: {_first_line(error)}\n  check the network, and SNAKEMAKE_IMAGEWRIGHT_BATCH_STORE"

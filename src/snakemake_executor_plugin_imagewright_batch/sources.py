@@ -1,6 +1,5 @@
 """The code and the configuration that jobs get: what Git tracks, as it is on the person's disk."""
 
-import io
 import os
 import subprocess
 import tarfile
@@ -11,11 +10,12 @@ from snakemake_interface_common.exceptions import WorkflowError
 DECIDING = ("Snakefile", "config", "envs", "scripts", "src", "workflow")
 
 
-def pack(root: Path) -> bytes:
-    """An archive of what is tracked, which is the same whenever the files are.
+def pack(root: Path, archive_file: Path) -> None:
+    """Write an archive of what is tracked, which is the same whenever the files are.
 
     Args:
         root: the project's folder.
+        archive_file: the file to write.
 
     Raises:
         WorkflowError: there is no repository, or a file that decides what is built is not tracked.
@@ -26,13 +26,11 @@ def pack(root: Path) -> bytes:
             f"error: {new[0]} is not tracked by Git{more}, so the jobs would not have it\n"
             f"  add it: git add {' '.join(new)}"
         )
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
+    with tarfile.open(archive_file, mode="w") as archive:
         for path in sorted(_git(root)):
             # A file that was deleted is tracked until the next commit.
             if os.path.lexists(root / path):
                 archive.add(root / path, arcname=path, recursive=False, filter=_plain)
-    return stream.getvalue()
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -4,9 +4,9 @@ What a job reads is there already where an earlier job read or wrote it. Such an
 and a hundred jobs can share a bucket; what arrives is checked against its hash before it is put in place.
 """
 
+import base64
 import hashlib
 import json
-import os
 import secrets
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
@@ -14,9 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.cloud import storage
+from google_crc32c import Checksum
+from requests.exceptions import RequestException
 
 TRANSFERS = 8
+BLOCK = 1 << 20
 RAW = "data/raw/"
 Listing = dict[str, str]
 """Paths from the project's folder, with the SHA-256 of what is there."""
@@ -24,6 +28,10 @@ Listing = dict[str, str]
 
 class Damaged(Exception):
     """What arrived is not what was sent."""
+
+
+PROBLEMS = (Damaged, GoogleAPICallError, RetryError, RequestException, OSError)
+"""What may go wrong on the way."""
 
 
 class Store:
@@ -70,16 +78,16 @@ class Store:
 
         def put(path: str) -> tuple[str, str]:
             digest = self._sha256(root / path)
-            self._send(f"objects/{digest}", lambda blob: blob.upload_from_filename(root / path))
+            name = f"objects/{digest}"
+            if name not in self._there:
+                blob = self.bucket.get_blob(f"{self.folder}{name}")
+                # An object that was damaged is replaced: Google knows the checksum of what it has.
+                if blob is None or blob.crc32c != _crc32c(root / path):
+                    self.blob(name).upload_from_filename(root / path)
+                self._there.add(name)
             return path, digest
 
         return dict(_side_by_side(put, sorted(set(paths))))
-
-    def put_bytes(self, content: bytes) -> str:
-        """Send a file's content, if it is not in the bucket yet, and return its SHA-256."""
-        digest = hashlib.sha256(content).hexdigest()
-        self._send(f"objects/{digest}", lambda blob: blob.upload_from_string(content))
-        return digest
 
     def get(self, root: Path, listing: Mapping[str, str]) -> None:
         """Bring files: each aside first, checked, then put in place.
@@ -106,17 +114,17 @@ class Store:
         files = json.loads(content)["files"]
         folder = root / manifest.removesuffix(".json")
 
-        def send(blob: storage.Blob) -> None:
-            size = sum(about["bytes"] for about in files.values())
-            tell(f"Sending the raw images of {folder.name} to {self.url}: {len(files)} files, {size / 1e6:.0f} MB")
-            # Under another name until it is whole: an upload that broke off would leave a part of it.
-            aside = self.blob(f"raw/.{secrets.token_hex(4)}.partial")
-            with aside.open("wb") as stream, tarfile.open(fileobj=stream, mode="w|", dereference=True) as archive:
-                for name in sorted(files):
-                    archive.add(folder / name, arcname=name)
-            self.bucket.rename_blob(aside, blob.name)
-
-        self._send(_raw_name(content), send)
+        blob = self.blob(_raw_name(content))
+        if blob.exists():
+            return
+        size = sum(about["bytes"] for about in files.values())
+        tell(f"Sending the raw images of {folder.name} to {self.url}: {len(files)} files, {size / 1e6:.0f} MB")
+        # Under another name until it is whole: an upload that broke off would leave a part of it.
+        aside = self.blob(f"raw/.{secrets.token_hex(4)}.partial")
+        with aside.open("wb") as stream, tarfile.open(fileobj=stream, mode="w|", dereference=True) as archive:
+            for name in sorted(files):
+                archive.add(folder / name, arcname=name)
+        self.bucket.rename_blob(aside, blob.name)
 
     def get_raw(self, root: Path, manifest: str) -> None:
         """Bring the raw images that a manifest lists, each checked.
@@ -157,32 +165,35 @@ class Store:
     def _kept(self, prefix: str) -> list[storage.Blob]:
         return list(self.bucket.list_blobs(prefix=f"{self.folder}{prefix}"))
 
-    def _send(self, name: str, upload: Callable[[storage.Blob], Any]) -> None:
-        if name not in self._there:
-            blob = self.blob(name)
-            if not blob.exists():
-                upload(blob)
-            self._there.add(name)
-
     def _bring(self, blob: storage.Blob, target: Path, digest: str | None = None) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         try:
             blob.download_to_filename(aside)
             if digest and self._sha256(aside) != digest:
-                raise Damaged(f"{target}: what came from {self.url} is damaged")
+                address = f"gs://{self.bucket.name}/{blob.name}"
+                remedy = f"remove it, and it is sent again: gcloud storage rm {address}"
+                raise Damaged(f"{target.name}: {address} is damaged\n  {remedy}")
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
 
     def _sha256(self, path: Path) -> str:
         """The hash of a file, remembered: a hundred trials read the same tensors."""
-        about = os.stat(path)
+        about = path.stat()
         key = (str(path), about.st_mtime_ns, about.st_size)
         if key not in self._known:
             with path.open("rb") as file:
                 self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._known[key]
+
+
+def _crc32c(path: Path) -> str:
+    checksum = Checksum()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            checksum.update(block)
+    return base64.b64encode(checksum.digest()).decode()
 
 
 def _raw_name(manifest: bytes) -> str:

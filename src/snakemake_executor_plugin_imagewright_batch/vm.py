@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from google.api_core.exceptions import GoogleAPICallError, RetryError
-from requests.exceptions import RequestException
-
-from snakemake_executor_plugin_imagewright_batch.store import Damaged, Store
+from snakemake_executor_plugin_imagewright_batch.store import PROBLEMS, Damaged, Store
 
 CHECKPOINTS = "runs/train"
 KEEP_EVERY_S = float(os.environ.get("IMAGEWRIGHT_KEEP_EVERY_S", "10"))
@@ -29,8 +26,9 @@ def main(url: str, name: str) -> int:
     Args:
         url: the store.
         name: of the order, a JSON value that the executor wrote: `command`; `inputs`, a listing; `raw`, manifests whose
-            images are read; `outputs`, the files that it makes; `log`, where errors are looked for, or None; `evidence`,
-            folders that are sent also where it fails; `checkpoints`, the name that its checkpoints are kept under.
+            images are read; `outputs`, the files that it makes; `log`, where errors are looked for, or None;
+            `evidence`, folders that are sent also where it fails; `checkpoints`, the name that its checkpoints are kept
+            under.
 
     Returns:
         The command's exit code; or 1, if it could not be started.
@@ -44,7 +42,7 @@ def main(url: str, name: str) -> int:
             for manifest in order["raw"]:
                 store.get_raw(root, manifest)
             code = subprocess.run(["bash", "-c", order["command"]], check=False).returncode  # noqa: S603, S607
-        except (Damaged, OSError) as error:
+        except PROBLEMS as error:
             code, text = 1, f"error: {error}\n"
             sys.stderr.write(text)
             if order["log"]:
@@ -52,7 +50,9 @@ def main(url: str, name: str) -> int:
                 (root / order["log"]).write_text(text)
         made = [root / path for path in order["outputs"]] if code == 0 else []
         found = [path for folder in order["evidence"] for path in _files(root / folder)]
-        store.write(f"jobs/{name}/made.json", store.put(root, [str(path.relative_to(root)) for path in (*made, *found)]))
+        store.write(
+            f"jobs/{name}/made.json", store.put(root, [str(path.relative_to(root)) for path in (*made, *found)])
+        )
         if code == 0:
             forget()
     return code
@@ -75,8 +75,8 @@ def _kept(store: Store, root: Path, name: str) -> Iterator[Callable[[], None]]:
                 if not path.name.startswith(".") and sent.get(path) != (changed := path.stat().st_mtime_ns):
                     store.keep(f"{prefix}{path.relative_to(root / CHECKPOINTS)}", path)
                     sent[path] = changed
-            except (OSError, GoogleAPICallError, RetryError, RequestException) as error:
-                print(f"warning: {path} could not be kept: {error}; the next try follows", file=sys.stderr)
+            except PROBLEMS as error:
+                sys.stderr.write(f"warning: {path} could not be kept: {error}; the next try follows\n")
 
     def watch() -> None:
         while not over.wait(KEEP_EVERY_S):
@@ -95,7 +95,9 @@ def _check_image(root: Path) -> None:
     """Stop where the image has other versions than the ones that the bundle will be said to be made with."""
     image = os.environ.get(IMAGE_LOCK)
     if image and Path(image).read_bytes() != (root / "requirements.lock").read_bytes():
-        raise Damaged("the container's image was built from another requirements.lock\n  build it again: docs/clusters.md")
+        raise Damaged(
+            "the container's image was built from another requirements.lock\n  build it again: docs/clusters.md"
+        )
 
 
 def _files(folder: Path) -> list[Path]:
