@@ -44,6 +44,7 @@ lint: install  ## Check style, types, floors and spelling
 	lint-imports
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	hadolint container/*/Dockerfile
 	codespell
 
 format: install  ## Put the code into its standard form

@@ -5,8 +5,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 COPIED = (
-    "Snakefile", "workflow", "profiles", "gcp", "slurm", "scripts", "src", "config", "envs", "requirements.lock", "dvc.yaml",
-    ".dvcignore",
+    "Snakefile", "workflow", "profiles", "gcp", "slurm", "scripts", "src", "config", "envs", "requirements.lock",
+    "dvc.yaml", ".dvcignore",
 )  # fmt: skip
 
 

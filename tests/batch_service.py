@@ -19,6 +19,8 @@ from typing import Any
 import grpc
 from google.cloud import batch_v1
 from google.longrunning import operations_pb2
+from google.protobuf.any_pb2 import Any as Any_
+from google.protobuf.empty_pb2 import Empty
 
 NAME = "google.cloud.batch.v1.BatchService"
 WORK = "/tmp/workdir"
@@ -40,6 +42,7 @@ class BatchService:
     Attributes:
         address: for `BATCH_EMULATOR_HOST`.
         requests: every CreateJobRequest, as it arrived.
+        deleted: the names of jobs that were to end.
         refusal: what CreateJob answers instead, if anything.
         preempted: so many jobs that ask for a spot VM lose it at once.
         variables: what the VMs have in their environment, beside what this process has.
@@ -52,6 +55,7 @@ class BatchService:
         self.variables: dict[str, str] = {}
         self.ends: Callable[[batch_v1.Job], int | None] = lambda job: None
         self.requests: list[batch_v1.CreateJobRequest] = []
+        self.deleted: list[str] = []
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.address = ""
         self._jobs: dict[str, batch_v1.Job] = {}
@@ -79,8 +83,11 @@ class BatchService:
         return self._jobs[request.name]
 
     def delete(self, request: batch_v1.DeleteJobRequest, context: grpc.ServicerContext) -> Any:
-        """Nothing to be done: what was started ends with its Snakemake."""
-        return operations_pb2.Operation(name="deleted", done=True)
+        """End a job."""
+        self.deleted.append(request.name)
+        response = Any_()
+        response.Pack(Empty())
+        return operations_pb2.Operation(name="deleted", done=True, response=response)
 
     def _run(self, job: batch_v1.Job) -> None:
         job.status.state = State.RUNNING
@@ -100,6 +107,8 @@ class BatchService:
                     ended = None
                     while process.poll() is None and ended is None:
                         ended = OVERTIME if time.monotonic() > over else self.ends(job)
+                        if job.name in self.deleted:
+                            ended = -signal.SIGKILL
                         time.sleep(LOOK_S)
                     if ended:
                         with suppress(ProcessLookupError):

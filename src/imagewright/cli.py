@@ -108,6 +108,34 @@ def reproduce(
         raise typer.Exit(1)
 
 
+@app.command()
+def plan(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="For snakemake, after --: targets, --config ...")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="gcp, slurm, or the path of a profile.")] = None,
+    took: Annotated[bool, typer.Option("--took", help="Show what the jobs of the last plan have taken since.")] = False,
+) -> None:
+    """Show which jobs would run, on which machines, how long, and what they would cost.
+
+    Time and memory are those of each job's last run; prices stand in workflow/profiles/gcp/machines.yaml.
+
+    \b
+    Examples:
+      imagewright plan --profile gcp
+      imagewright plan --profile gcp -- train_all --config experiments=drinks
+      imagewright plan --took
+    """
+    from imagewright.plan import plan as make_plan
+    from imagewright.plan import took as look_back
+    from imagewright.plan.table import planned_table, took_table
+
+    if took:
+        print(took_table(*look_back(Path.cwd())))
+    else:
+        print(planned_table(make_plan(Path.cwd(), profile, arguments or ())))
+
+
 def main() -> None:
     """Run the command; a mistake that a person can put right is two lines, and the exit status is 1."""
     try:

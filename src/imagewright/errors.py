@@ -62,6 +62,10 @@ class SupersededError(ImagewrightError):
     """A newer run has taken over this job's outputs; what this one made was thrown away."""
 
 
+class PlanError(ImagewrightError):
+    """What the workflow would run cannot be told."""
+
+
 def first_line(error: Exception) -> str:
     """The first line of a library's own message, or the exception's name where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ LOOPBACK = Path(__file__).parents[1] / "google_on_loopback"
 # As the profile says, but the service is asked more often than Google should be.
 TYPED = ("snakemake", "--profile", "gcp", "--config", "experiments=digits8", "--seconds-between-status-checks", "1")
 IMAGE = "europe-docker.pkg.dev/our-project/imagewright/runner:1"
+PATIENCE_S = 60
 ON_GPU = {"train", "evaluate"}
 Model = batch_v1.AllocationPolicy.ProvisioningModel
 
@@ -166,6 +168,19 @@ def test_a_job_over_its_limit(cloned: Project, service: BatchService, limit: str
     assert f"--set-resources index:{resource}=" in said
 
 
+def test_ctrl_c_deletes_the_jobs(cloned: Project, service: BatchService) -> None:
+    process = cloned.start(*TYPED)
+    end = time.monotonic() + PATIENCE_S
+    # Not as soon as the service has it: Snakemake has to know of it as well.
+    while "has state RUNNING" not in (cloned.root / "printed.log").read_text():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 1
+    (request,) = service.requests
+    assert service.deleted == [f"{request.parent}/jobs/{request.job_id}"], (cloned.root / "printed.log").read_text()
+
+
 def test_a_file_that_git_does_not_track(cloned: Project, service: BatchService) -> None:
     shutil.copy(cloned.root / "config/experiment/digits8.yaml", cloned.root / "config/experiment/new.yaml")
     done = cloned.run(*TYPED)
@@ -175,7 +190,7 @@ def test_a_file_that_git_does_not_track(cloned: Project, service: BatchService) 
     assert not service.requests
     # Committed it need not be: what is sent are the files as they are here.
     git(cloned, "add", "config/experiment/new.yaml")
-    done = cloned.run("snakemake", "--profile", "gcp", "--config", "experiments=new", "--", "index_all")
+    done = cloned.run(*TYPED[:3], "--config", "experiments=new", *TYPED[5:], "--", "index_all")
     assert done.returncode == 0, done.stdout[-3000:]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagewright.config.resolve import HERE
+
 CHECKOUT = Path(__file__).parents[2]
 RULES = sorted((CHECKOUT / "workflow/rules").glob("*.smk"))
 CONFIGS = sorted(path for path in (CHECKOUT / "config").glob("*/*.yaml") if path.parent.name != "experiment")
@@ -71,6 +73,10 @@ def test_a_rule_reads_like_a_sentence(rule: str) -> None:
     assert [name for name in ORDER if name in directives] == directives
     assert set(ORDER) - set(directives) <= OPTIONAL
     assert len(lines) <= 30
+
+
+def test_what_runs_here_is_what_a_plan_takes_for_it() -> None:
+    assert {name for name, lines in ALL_RULES.items() if "    localrule: True" in lines} == set(HERE)
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=relative)

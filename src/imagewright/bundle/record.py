@@ -3,11 +3,11 @@
 It lies beside the model and says nothing of the model itself: the same model has the same id whenever it was made.
 """
 
-import csv
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from imagewright.bundle.benchmark import read_benchmark
 from imagewright.bundle.commit import code_state
 from imagewright.bundle.hardware import this_machine
 from imagewright.config.bundle import BundleSection
@@ -15,7 +15,6 @@ from imagewright.files import read_json, sha256, write_json
 
 TRAINED_ON = ("python", "machine", "device", "instructions", "threads", "processes")
 """What of a trial's environment is about the machine; its packages are behind the lock's hash."""
-UNMEASURED = ("NA", "-")
 
 
 def write_record(
@@ -60,10 +59,7 @@ def stage_times(section: BundleSection, results: Path) -> list[dict[str, Any]]:
         `peak_memory_mb`, the largest resident memory of all the job's processes together, in MB of 2**20 bytes. What
         is not known is None, and `note` then says why.
     """
-    return [
-        {"stage": stage, "name": name, **_measured(results / "benchmark" / stage / f"{name}.tsv", results)}
-        for stage, name in _jobs(section)
-    ]
+    return [{"stage": stage, "name": name, **read_benchmark(results, stage, name)} for stage, name in _jobs(section)]
 
 
 def _jobs(section: BundleSection) -> list[tuple[str, str]]:
@@ -75,23 +71,6 @@ def _jobs(section: BundleSection) -> list[tuple[str, str]]:
         *(("train", f"{name}/{trial}") for trial in section.trials),
         *((stage, name) for stage in ("select", "evaluate", "export", "gate")),
     ]
-
-
-def _measured(path: Path, results: Path) -> dict[str, Any]:
-    """What Snakemake wrote of a job: a table of one row, with `NA` or `-` for what it could not measure."""
-    shown = f"results/{path.relative_to(results).as_posix()}"
-    unknown = {"seconds": None, "peak_memory_mb": None}
-    if not path.is_file():
-        return {**unknown, "note": f"{shown} is missing"}
-    try:
-        with path.open(newline="") as file:
-            row = next(csv.DictReader(file, delimiter="\t"))
-        seconds = float(row["s"])
-        if row["max_rss"] in UNMEASURED:
-            return {"seconds": seconds, "peak_memory_mb": None, "note": "it ended before its memory was measured"}
-        return {"seconds": seconds, "peak_memory_mb": float(row["max_rss"])}
-    except (StopIteration, KeyError, ValueError, TypeError):
-        return {**unknown, "note": f"{shown} is not one of Snakemake's benchmarks"}
 
 
 def _trained_on(section: BundleSection, results: Path) -> dict[str, Any]:

@@ -22,9 +22,9 @@ STAGES = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", 
 SCRIPTS = {stage: f"scripts/{stage}.py" for stage in STAGES} | {"select": "scripts/select_.py"}
 LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
 """What a stage is run for, where that is not an experiment; `raw` are the listings of raw data."""
+HERE = ("fetch", "bundle", "report")
+"""Stages that run where Snakemake does, whatever the profile: the first needs the network, the others a second."""
 KNOWN = ".snakemake/imagewright/raw"
-
-
 UNFINISHED = ".snakemake/imagewright/pull.unfinished"
 """There while `imagewright pull` is at work: half of the results may be those of another commit."""
 
