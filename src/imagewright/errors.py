@@ -34,6 +34,14 @@ class DataError(ImagewrightError):
     """The images, labels, masks or splits are not fit to train on or to judge by."""
 
 
+class NoPictureError(DataError):
+    """The content is no picture."""
+
+
+class TooLargeError(DataError):
+    """A picture has more pixels than are allowed."""
+
+
 class ModelError(ImagewrightError):
     """A model, loss or optimizer cannot be built, or its weights do not fit."""
 
@@ -60,6 +68,10 @@ class CardsError(ImagewrightError):
 
 class SupersededError(ImagewrightError):
     """A newer run has taken over this job's outputs; what this one made was thrown away."""
+
+
+class ServeError(ImagewrightError):
+    """There is nothing that could be served, or no place to serve it at."""
 
 
 class PlanError(ImagewrightError):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from imagewright.errors import DataError, first_line
+from imagewright.errors import DataError, NoPictureError, TooLargeError, first_line
 
 # Our own limit is checked first, from the header alone; Pillow's would only warn.
 Image.MAX_IMAGE_PIXELS = None
@@ -177,12 +177,12 @@ def _opened(content: bytes, max_pixels: int) -> Image.Image:
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
-        raise DataError("the content is no picture, whatever the name says", "replace it or remove it") from None
+        raise NoPictureError("the content is no picture, whatever the name says", "replace it or remove it") from None
     except Exception as error:  # a decoder may raise anything on a hostile header
         raise DataError(f"the header is broken ({first_line(error)})", "replace it or remove it") from None
     width, height = image.size
     if width * height > max_pixels:
-        raise DataError(
+        raise TooLargeError(
             f"{width}x{height} pixels are more than the limit of {max_pixels}", "shrink it, or raise data.max_pixels"
         )
     return image

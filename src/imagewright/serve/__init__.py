@@ -1,0 +1,1 @@
+"""Answer over HTTP with a bundle: no torch, nothing that trains."""

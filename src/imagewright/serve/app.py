@@ -1,0 +1,177 @@
+"""The API: what is asked, and what answers."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from imagewright.config.serve import ServeConfig
+from imagewright.errors import DataError, NoPictureError, TooLargeError
+from imagewright.features import image_features
+from imagewright.serve import answers, problems
+from imagewright.serve.batching import Answer, Batcher, Full
+from imagewright.serve.envelope import Counters, Envelope
+from imagewright.serve.guard import Guard
+from imagewright.serve.intake import Upload, read_uploads
+from imagewright.serve.model import Model, Served
+from imagewright.serve.openapi import PREDICT, RESPONSES, describe
+from imagewright.serve.predictions import PredictionLog
+from imagewright.serve.problems import Problem
+
+PATHS = frozenset({"/predict", "/health", "/metadata", "/metrics", "/openapi.json"})
+RETRY_AFTER_S = 1
+
+
+def create_app(served: Served, config: ServeConfig) -> FastAPI:
+    """Make the application; the model is loaded when it starts.
+
+    Args:
+        served: the model.
+        config: its limits.
+
+    Raises:
+        ServeError: the runtime does not take the model, or the log of predictions cannot be written.
+    """
+    model, guard, counters = Model(served, config.threads), Guard(config.rate_limit), Counters()
+    log = PredictionLog(config.log_predictions, config.log_images) if config.log_predictions else None
+    # The pictures of one request fit at least.
+    batcher = Batcher(served, model, config.decoders, config.max_batch, max(config.queue, config.max_images))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(batcher.close)
+        if log and not await asyncio.to_thread(log.close, config.shutdown_s):
+            raise RuntimeError(f"records of predictions could not be written to {config.log_predictions}")
+
+    app = FastAPI(title="Imagewright", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.batcher = batcher
+    app.add_exception_handler(Problem, problems.on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    if config.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["GET", "POST"])
+    app.add_middleware(Envelope, counters=counters, bundle=served.id, paths=PATHS)
+
+    @app.get("/health", summary="Whether the server lives and is ready", responses=RESPONSES)
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "live": True, "ready": True, "bundle": served.id}
+
+    @app.get("/metadata", summary="What is served", responses=RESPONSES)
+    async def metadata(request: Request) -> dict[str, Any]:
+        guard.check(request)
+        return {
+            "bundle": served.id,
+            "runtime": served.runtime,
+            "task": served.task,
+            "classes": served.classes,
+            "names": served.names,
+            "input": served.input.to_dict(),
+            "max_pixels": served.max_pixels,
+            **served.about,
+        }
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        counters.waiting.set(batcher.waiting)
+        return Response(generate_latest(counters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/predict", summary="Ask the model", responses=RESPONSES, openapi_extra=PREDICT)
+    async def predict(
+        request: Request,
+        as_: Annotated[
+            Literal["json", "png", "overlay"], Query(alias="as", description="Segmentation: the form of the answer.")
+        ] = "json",
+        top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = answers.TOP,
+        threshold: Annotated[float | None, Query(ge=0, le=1, description="Below it, the answer is unsure.")] = None,
+    ) -> Any:
+        guard.check(request)
+        if as_ != "json" and served.task == "classification":
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "this model gives labels, which come as JSON alone")
+        uploads = await read_uploads(request, config)
+        if as_ != "json" and len(uploads) > 1:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"one picture at a time as {as_}; several come as JSON")
+        started = time.perf_counter()
+        found = await _ask(batcher, uploads, config.timeout_s)
+        if served.task == "classification":
+            told = [
+                answers.of_class(served, one, upload.name, top, threshold)
+                for one, upload in zip(found, uploads, strict=True)
+            ]
+            labels = [one["label"] for one in told]
+        else:
+            told = [answers.of_mask(served, one, upload.name) for one, upload in zip(found, uploads, strict=True)]
+            labels = [max(one["areas"], key=one["areas"].get) for one in told]
+        milliseconds = round((time.perf_counter() - started) * 1000, 3)
+        for label in labels:
+            counters.predictions.labels(label).inc()
+        if log:
+            for upload, one, prediction in zip(uploads, found, told, strict=True):
+                record = _record(request, served, upload, one, prediction, milliseconds)
+                log.append(record, upload.content)
+        if as_ == "png":
+            return Response(answers.mask_png(found[0]), media_type="image/png")
+        if as_ == "overlay":
+            return Response(answers.overlay_png(served, found[0]), media_type="image/png")
+        return {"bundle": served.id, "runtime": served.runtime, "ms": milliseconds, "predictions": told}
+
+    describe(app, served)
+    return app
+
+
+async def _ask(batcher: Batcher, uploads: list[Upload], timeout_s: float) -> list[Answer]:
+    asked = asyncio.ensure_future(batcher.answer([upload.content for upload in uploads]))
+    # Where nobody waits any longer, nobody looks at what went wrong either.
+    asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        # What was accepted goes its way through the runtime, whoever still waits.
+        return await asyncio.wait_for(asyncio.shield(asked), timeout_s)
+    except Full:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, "too many pictures wait already; ask again",
+            {"Retry-After": str(RETRY_AFTER_S)},
+        ) from None  # fmt: skip
+    except TimeoutError:
+        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, f"there was no answer within {timeout_s:g} s; ask again") from None
+    except TooLargeError as error:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.problem) from None
+    except NoPictureError as error:
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, error.problem) from None
+    except DataError as error:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.problem) from None
+
+
+def _record(
+    request: Request, served: Served, upload: Upload, answer: Answer, told: dict[str, Any], milliseconds: float
+) -> dict[str, Any]:
+    said = {name: told[name] for name in ("label", "areas", "confidence") if name in told}
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request": request.scope["state"]["request_id"],
+        "bundle": served.id,
+        "bytes": len(upload.content),
+        "features": image_features(answer.image),
+        "prediction": said,
+        "ms": milliseconds,
+    }
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problems.answer(Problem(HTTPStatus(error.status_code), str(error.detail), dict(error.headers or {})))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return problems.answer(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}"))

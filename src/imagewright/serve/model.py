@@ -1,0 +1,144 @@
+"""The model that is served: its files, checked, and its answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from imagewright.config.tensors import InputConfig
+from imagewright.errors import ServeError
+from imagewright.files import read_json, sha256
+
+UNGATED = "ungated"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A bundle, or an exported folder that was never judged.
+
+    Attributes:
+        id: of the bundle; "ungated" and the hash of `export.json` where there is none.
+        runtime: the name of the runtime that answers.
+        file: its ONNX file.
+        task: "classification" or "segmentation".
+        classes: keys, in the order of the model's outputs.
+        names: what to show for each class.
+        input: the form that pictures are brought into.
+        max_pixels: of a picture, before it is decoded.
+        tensors: what the graph calls its input and its output.
+        about: what `/metadata` says beside the rest.
+    """
+
+    id: str
+    runtime: str
+    file: Path
+    task: str
+    classes: list[str]
+    names: list[str]
+    input: InputConfig
+    max_pixels: int
+    tensors: tuple[str, str]
+    about: dict[str, Any]
+
+
+def open_served(folder: Path, runtime: str | None = None, ungated: bool = False) -> Served:
+    """Read a folder and check every file that is used against its hash.
+
+    Args:
+        folder: a bundle; or what `export` wrote, with `ungated`.
+        runtime: "onnx" or "int8"; by default the one that the gate found best.
+        ungated: serve without a passed verdict.
+
+    Raises:
+        ServeError: no folder, half a folder, a changed file, no verdict, or no such runtime.
+    """
+    if not folder.is_dir():
+        raise ServeError(f"{folder}: there is no such folder", "name a folder in results/bundle/")
+    gated = (folder / "bundle.json").is_file()
+    if not gated and not ungated:
+        raise ServeError(
+            f"{folder}: there is no bundle.json, so no gate has judged this model",
+            "serve a folder of results/bundle/, or say --ungated to serve it all the same",
+        )
+    bundle = _read(folder / "bundle.json") if gated else {}
+    hashes = bundle["files"] if gated else _read(folder / "export.json")["sha256"]
+    for name in ("export.json", "input.json", "labels.json"):
+        _check(folder / name, hashes.get(name))
+    export, form, labels = (_read(folder / f"{name}.json") for name in ("export", "input", "labels"))
+    if gated and not ungated:
+        _check(folder / "gate.json", hashes.get("gate.json"))
+        if not _read(folder / "gate.json")["passed"]:
+            raise ServeError(f"{folder}: the gate said no", "its reasons are in gate.json; or say --ungated")
+    files = bundle["runtimes"] if gated else export["runtimes"]
+    chosen = runtime or bundle.get("default_runtime") or "onnx"
+    if chosen not in files:
+        raise ServeError(f"{folder}: there is no runtime {chosen!r}", f"take one of: {', '.join(sorted(files))}")
+    if Path(files[chosen]).name != files[chosen]:
+        raise ServeError(f"{folder}: it names {files[chosen]!r}, which is no file of it", "do not trust it")
+    _check(folder / files[chosen], hashes.get(files[chosen]))
+    shape = {name: form[name] for name in ("height", "width", "colour", "fit", "background")}
+    return Served(
+        id=bundle["id"] if gated else f"{UNGATED}-{sha256(folder / 'export.json')[:12]}",
+        runtime=chosen,
+        file=folder / files[chosen],
+        task=labels["task"],
+        classes=labels["classes"],
+        names=labels["names"] or labels["classes"],
+        input=InputConfig(**shape),
+        max_pixels=form["max_pixels"],
+        tensors=(form["tensor"], labels["tensor"]),
+        about={name: bundle.get(name) for name in ("experiment", "metrics", "primary_metric", "baseline", "n")},
+    )
+
+
+class Model:
+    """A session of ONNX Runtime.
+
+    Args:
+        served: what to run.
+        threads: CPU threads of a step.
+    """
+
+    def __init__(self, served: Served, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Threads that wait for the next step must not take the decoders' time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._names = served.tensors
+        try:
+            self._session = onnxruntime.InferenceSession(str(served.file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # whatever the runtime raises on a model that it does not know
+            raise ServeError(f"{served.file}: the runtime does not take it ({error})", "export it again") from error
+
+    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities.
+
+        Args:
+            images: N × height × width × channels, uint8.
+
+        Returns:
+            N × classes (classification) or N × height × width × classes, float32.
+        """
+        given, wanted = self._names
+        return self._session.run([wanted], {given: images})[0]  # type: ignore[no-any-return]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise ServeError(f"{path}: it cannot be read ({error})", "bring the whole folder again") from error
+
+
+def _check(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise ServeError(f"{path}: it is missing", "bring the whole folder again")
+    # export.json of an exported folder has the hashes, so it cannot have its own.
+    if expected is None and path.name != "export.json":
+        raise ServeError(f"{path}: no hash of it was recorded", "bring the whole folder again")
+    if expected is not None and sha256(path) != expected:
+        raise ServeError(f"{path}: it is not the file that was judged", "bring the whole folder again")
