@@ -33,7 +33,7 @@ ORDER = [
 ]
 OPTIONAL = {"localrule", "params", "message"}
 SHARED_BY = 2
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "prometheus_client": "prometheus-client"}
 # What stands below these keys is named by a library or by the data.
 FREE = {"arguments", "classes"}
 

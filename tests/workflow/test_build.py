@@ -17,7 +17,7 @@ def test_every_stage_builds_and_the_gate_passes(built: Project) -> None:
         bundle = built.json(f"results/bundle/{experiment}/bundle.json")
         gate = built.json(f"results/gate/{experiment}/gate.json")
         assert gate["passed"] is True
-        assert set(gate["runtimes"]) == {"torch", "onnx", "int8"}
+        assert set(gate["runtimes"]) == {"torch", "onnx", "int8", "http"}
         assert bundle["default_runtime"] in bundle["runtimes"]
         assert set(bundle["fingerprints"]) == {
             *("data", "split", "tensors", "config", "code", "environment", "weights", "onnx"),

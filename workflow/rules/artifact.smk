@@ -31,6 +31,7 @@ rule gate:
         model=FILES["model"],
         exported=FILES["export"],
         tensors=files_of("meta", "test split"),
+        raw=files_of("fetch", "table"),
         evaluated=FILES["evaluate"],
     output:
         verdict=FILES["gate"],
@@ -48,7 +49,7 @@ rule gate:
         "Judge {wildcards.experiment}"
     shell:
         "python scripts/gate.py --config {input.config[0]} --model $(dirname {input.model[0]})"
-        " --exported $(dirname {input.exported[0]}) --tensors $(dirname {input.tensors[0]})"
+        " --exported $(dirname {input.exported[0]}) --tensors $(dirname {input.tensors[0]}) --manifest {input.raw[0]} --index $(dirname {input.raw[1]})"
         " --evaluated $(dirname {input.evaluated[0]}) --out $(dirname {output.verdict}) --evidence $(dirname {log}) 2>&1 | tee {log} >&2"
 
 

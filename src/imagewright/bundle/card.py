@@ -112,9 +112,9 @@ def _runtime_lines(gate: dict[str, Any]) -> list[str]:
         "|---|---:|---:|---:|---:|---|",
     ]
     for name, entry in gate["runtimes"].items():
-        verdict = "passed" if entry["passed"] else "left out"
+        verdict, difference = "passed" if entry["passed"] else "left out", entry["max_abs_diff"]
         lines.append(
             f"| {name} | {entry['metric']:.4f} | {entry['flips']} of {entry['decisions']} | "
-            f"{entry['max_abs_diff']:.2g} | {entry['p50_ms']:.2f} | {verdict} |"
+            f"{'' if difference is None else f'{difference:.2g}'} | {entry['p50_ms']:.2f} | {verdict} |"
         )
     return lines

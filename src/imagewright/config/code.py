@@ -12,7 +12,7 @@ from imagewright.files import sha256, sha256_json
 UNCOUNTED = {"tracking"}
 
 
-def code_fingerprint(script: Path, source: Path) -> dict[str, str]:
+def code_fingerprint(script: Path, source: Path, started: Path | None = None) -> dict[str, str]:
     """Fingerprint a script and every module of the package that it imports, directly or not.
 
     Comments, blank lines and trailing spaces do not count. Imports inside functions do, and so do templates. What only
@@ -21,12 +21,13 @@ def code_fingerprint(script: Path, source: Path) -> dict[str, str]:
     Args:
         script: for example `scripts/train.py`.
         source: the folder `src`.
+        started: a module that the script starts as a process of its own.
 
     Returns:
         `{"<file>": "<sha256>", ..., "all": "<sha256 of the rest>"}`, files named from `source`'s parent.
     """
     found: dict[Path, str] = {}
-    queue = [script]
+    queue = [script, *([started] if started else [])]
     while queue:
         file = queue.pop()
         if file not in found:

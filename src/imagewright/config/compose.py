@@ -84,7 +84,13 @@ class Experiment:
     @property
     def gate_section(self) -> GateSection:
         """What `gate` reads."""
-        return GateSection(gate=self.config.gate, evaluate=self.config.evaluate)
+        config = self.config
+        return GateSection(
+            gate=config.gate,
+            evaluate=config.evaluate,
+            layout=config.data.layout,
+            max_pixels=config.data.max_pixels,
+        )
 
     def bundle_section(self, trials: Iterable[str]) -> BundleSection:
         """What `bundle` reads."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STAGES = ("fetch", "index", "tensors", "train", "select", "evaluate", "export", "gate", "bundle", "report")
 # A script called select.py would hide Python's own module `select` from every script beside it.
 SCRIPTS = {stage: f"scripts/{stage}.py" for stage in STAGES} | {"select": "scripts/select_.py"}
+STARTED = {"gate": "src/imagewright/serve/command.py"}
+"""Code that a stage runs as a process of its own, which no import shows."""
 LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
 """What a stage is run for, where that is not an experiment; `raw` are the listings of raw data."""
 HERE = ("fetch", "bundle", "report")
@@ -111,7 +113,12 @@ def _code_of_stages(root: Path) -> dict[str, dict[str, str]]:
     # Imported here, as what composes is: what is remembered needs none of it.
     from imagewright.config.code import code_fingerprint
 
-    return {stage: code_fingerprint(root / SCRIPTS[stage], root / "src") for stage in STAGES}
+    return {
+        stage: code_fingerprint(
+            root / SCRIPTS[stage], root / "src", root / STARTED[stage] if stage in STARTED else None
+        )
+        for stage in STAGES
+    }
 
 
 def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:

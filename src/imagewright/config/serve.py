@@ -1,10 +1,13 @@
 """`config/serve/`: limits of the server. What protects it has no switch, only a number."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+import yaml
+from pydantic import Field, ValidationError
 
 from imagewright.config.section import Section
+from imagewright.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -26,3 +29,23 @@ class ServeConfig(Section):
     allowed_origins: list[str] = []
     log_predictions: str | None = None
     log_images: bool = False
+
+
+def read_limits(path: Path | None) -> ServeConfig:
+    """Read a file of limits; without one, the defaults hold.
+
+    Raises:
+        ConfigError: there is no such file, or a key or a value in it is wrong.
+    """
+    if path is None:
+        return ServeConfig()
+    try:
+        return ServeConfig.model_validate(yaml.safe_load(path.read_text()) or {})
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path}: it cannot be read ({error})", "take config/serve/default.yaml as a pattern"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {where}: {first['msg']}", "see config/serve/default.yaml") from error

@@ -12,25 +12,38 @@ from imagewright.config.gate import GateConfig, GateSection, RuntimeLimits
 from imagewright.errors import EvidenceError, GateError
 from imagewright.files import read_json, write_json
 from imagewright.gate.compare import REFERENCE, Comparison, compare_runtimes
+from imagewright.gate.live import LiveComparison, compare_live, live_server
 from imagewright.gate.runtimes import open_runtimes
+from imagewright.index.readers import open_reader
 from imagewright.metrics.scores import PRIMARY
 from imagewright.statistics.bootstrap import score_with_intervals
 from imagewright.tensors.dataset import TensorSplit, read_meta
 
+LIVE = "http"
 SAME = 1e-4
 """How far PyTorch's probabilities here may be from `predictions.parquet`: another device or batch, nothing more."""
 
 
 def judge_export(
-    section: GateSection, selected: Path, exported: Path, tensors: Path, evaluated: Path, out: Path, evidence: Path
+    section: GateSection,
+    selected: Path,
+    exported: Path,
+    tensors: Path,
+    raw: Path,
+    index: Path,
+    evaluated: Path,
+    out: Path,
+    evidence: Path,
 ) -> None:
-    """Run the test split through every runtime, write `gate.json`, and stop if a limit is broken.
+    """Run the test split through every runtime and over HTTP, write `gate.json`, and stop if a limit is broken.
 
     Args:
         section: limits, and how intervals are made.
         selected: what `select` wrote.
         exported: what `export` wrote.
         tensors: what `tensors` wrote.
+        raw: `data/raw/<data>`, whose original files are sent.
+        index: what `index` wrote.
         evaluated: what `evaluate` wrote.
         out: the folder to write to.
         evidence: where `gate.json` goes if the verdict is no.
@@ -70,13 +83,35 @@ def judge_export(
     passing = [name for name in entries if name != REFERENCE and not broken[name]]
     for name, entry in entries.items():
         entry["passed"] = not broken[name]
+    default = min(passing, key=lambda name: entries[name]["p50_ms"]) if passing else None
+    if default:
+        rows = pd.read_parquet(index / "index.parquet")
+        paths = rows[rows["split"] == "test"]["path"].tolist()
+        reader = open_reader(section.layout, raw, section.max_pixels)
+        with live_server(exported, default, limits.threads) as url:
+            live = compare_live(url, task, classes, reader, paths, test, runtimes[default])
+        against = live_reasons(live, default, entries[default], predictions, classes, limits)
+        metric = score_with_intervals(
+            live.counts, predictions["group"].tolist(), task, classes, ignore,
+            resamples=1, confidence=section.evaluate.confidence, seed=section.evaluate.seed,
+        )[primary]["value"]  # fmt: skip
+        entries[LIVE] = {
+            "metric": metric,
+            "runtime": default,
+            "flips": live.flips,
+            "decisions": live.decisions,
+            "max_abs_diff": live.max_abs_diff,
+            "p50_ms": round(live.p50_ms, 3),
+            "passed": not against,
+        }
+        reasons += against
     verdict = {
         "primary_metric": primary,
         "runtimes": entries,
-        "default_runtime": min(passing, key=lambda name: entries[name]["p50_ms"]) if passing else None,
+        "default_runtime": default,
         "passed": not reasons and bool(passing),
         "reasons": reasons or ([] if passing else ["no runtime is within its limits"]),
-        "left_out": {name: broken[name] for name in entries if broken[name]},
+        "left_out": {name: why for name, why in broken.items() if why},
         "baseline": evaluation["baseline"],
         "n": len(test),
     }
@@ -118,6 +153,40 @@ def runtime_reasons(name: str, entries: Mapping[str, Any], limits: GateConfig) -
     )
     return [
         f"{name}: {what} is {value:.4g}, over gate.{name}.{key} ({most:g})"
+        for key, value, most, what in measured
+        if not value <= most
+    ]
+
+
+def live_reasons(
+    live: LiveComparison,
+    runtime: str,
+    entry: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    limits: GateConfig,
+) -> list[str]:
+    """What speaks against the server: that it does not answer what its file answers, or what was evaluated."""
+    flips = live.flips / max(live.decisions, 1)
+    measured = [
+        ("max_flips", flips, limits.http.max_flips, f"share of decisions that differ from {runtime} without HTTP"),
+    ]
+    if live.max_abs_diff is not None:
+        most = limits.http.max_abs_diff
+        measured.append(("max_abs_diff", live.max_abs_diff, most, "largest difference of a probability"))
+        written = predictions[[f"p/{name}" for name in classes]].to_numpy()
+        furthest = float(np.abs(written - live.probabilities).max())
+        # As far as the runtime itself is from PyTorch, and no further.
+        measured.append(
+            (
+                "max_abs_diff",
+                furthest - entry["max_abs_diff"],
+                most,
+                "difference from predictions.parquet beyond that of its file",
+            )
+        )
+    return [
+        f"http: {what} is {value:.4g}, over gate.http.{key} ({most:g})"
         for key, value, most, what in measured
         if not value <= most
     ]

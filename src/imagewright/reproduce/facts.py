@@ -139,7 +139,8 @@ def _export(section: BundleSection, results: Path) -> StageFacts:
 def _gate(section: BundleSection, results: Path) -> StageFacts:
     gate = read_json(results / "gate" / section.experiment / "gate.json")
     runtimes = {
-        name: {"passed": entry["passed"], "flips": entry["flips"], "decisions": entry["decisions"], **entry["metrics"]}
+        name: {"passed": entry["passed"], "flips": entry["flips"], "decisions": entry["decisions"]}
+        | entry.get("metrics", {})
         for name, entry in gate["runtimes"].items()
     }
     return {"passed": gate["passed"], **runtimes}

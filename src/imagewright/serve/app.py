@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from imagewright.config.serve import ServeConfig
-from imagewright.errors import DataError, NoPictureError, TooLargeError
+from imagewright.errors import DataError, NoPictureError, ServeError, TooLargeError
 from imagewright.features import image_features
 from imagewright.serve import answers, problems
 from imagewright.serve.batching import Answer, Batcher, Full
@@ -47,19 +47,29 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
     batcher = Batcher(served, model, config.decoders, config.max_batch, max(config.queue, config.max_images))
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        # What `protocol` needs where a request does not come as far as here.
+        yield {"bundle": served.id, "timeout_s": config.timeout_s}
         await asyncio.to_thread(batcher.close)
         if log and not await asyncio.to_thread(log.close, config.shutdown_s):
-            raise RuntimeError(f"records of predictions could not be written to {config.log_predictions}")
+            app.state.failed = ServeError(
+                f"records of predictions could not be written to {config.log_predictions}", "they are lost"
+            )
 
-    app = FastAPI(title="Imagewright", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Imagewright", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.state.failed = None
     app.state.batcher = batcher
     app.add_exception_handler(Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     if config.allowed_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["GET", "POST"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "X-API-Key"],
+            expose_headers=["Retry-After", "X-Bundle-Id", "X-Request-Id"],
+        )  # fmt: skip
     app.add_middleware(Envelope, counters=counters, bundle=served.id, paths=PATHS)
 
     @app.get("/health", summary="Whether the server lives and is ready", responses=RESPONSES)

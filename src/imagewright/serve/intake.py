@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -19,6 +20,7 @@ from imagewright.serve.problems import Problem
 
 MB = 1_000_000
 FIELDS = ("file", "data")
+CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ async def read_uploads(request: Request, config: ServeConfig) -> list[Upload]:
                 )
     except TimeoutError:
         raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT, f"the request took more than {config.timeout_s:g} s to arrive"
-        ) from None
+            HTTPStatus.REQUEST_TIMEOUT, f"the request took more than {config.timeout_s:g} s to arrive",
+            {"Connection": "close"},
+        ) from None  # fmt: skip
     except ClientDisconnect:
         raise Problem(HTTPStatus.BAD_REQUEST, "the client went away") from None
     if not uploads:
@@ -83,6 +86,10 @@ async def read_uploads(request: Request, config: ServeConfig) -> list[Upload]:
 
 
 async def _from_form(request: Request, config: ServeConfig) -> list[Upload]:
+    # Any codec of Python's would be taken: some of them fail, and some make no valid text.
+    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8")
+    if charset.lower() not in CHARSETS:
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "names in the form are not understood: write them in UTF-8")
     parser = MultiPartParser(
         request.headers, _limited(request, config), max_files=config.max_images, max_fields=config.max_images,
         max_part_size=int(config.max_image_mb * MB),
@@ -107,17 +114,19 @@ async def _from_form(request: Request, config: ServeConfig) -> list[Upload]:
 
 async def _from_json(request: Request, config: ServeConfig) -> list[Upload]:
     body = b"".join([part async for part in _limited(request, config)])
+    # Base64 has none of these: what is too long or too deep is told before a million objects are made of it.
+    if body.count(b",") >= config.max_images:
+        raise _too_many(config)
+    if body.count(b"{") + body.count(b"[") > 2 * config.max_images + 2:
+        raise _not_instances()
     try:
         instances = _Instances.model_validate(json.loads(body)).instances
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         where = ""
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             where = f": {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            f'the body is not {{"instances": [{{"data": {{"b64": "..."}}}}]}}{where}',
-        ) from None
+        raise _not_instances(where) from None
     uploads = []
     for position, instance in enumerate(instances):
         try:
@@ -145,6 +154,12 @@ def _too_large(config: ServeConfig) -> Problem:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is larger than {config.max_request_mb:g} MB",
         {"Connection": "close"},
     )  # fmt: skip
+
+
+def _not_instances(where: str = "") -> Problem:
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, f'the body is not {{"instances": [{{"data": {{"b64": "..."}}}}]}}{where}'
+    )
 
 
 def _too_many(config: ServeConfig) -> Problem:

@@ -63,8 +63,8 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
             f"{folder}: there is no bundle.json, so no gate has judged this model",
             "serve a folder of results/bundle/, or say --ungated to serve it all the same",
         )
-    bundle = _read(folder / "bundle.json") if gated else {}
-    hashes = bundle["files"] if gated else _read(folder / "export.json")["sha256"]
+    bundle = _read(folder / "bundle.json", "id", "files", "runtimes") if gated else {}
+    hashes = bundle["files"] if gated else _read(folder / "export.json", "sha256")["sha256"]
     for name in ("export.json", "input.json", "labels.json"):
         _check(folder / name, hashes.get(name))
     export, form, labels = (_read(folder / f"{name}.json") for name in ("export", "input", "labels"))
@@ -86,7 +86,7 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
         file=folder / files[chosen],
         task=labels["task"],
         classes=labels["classes"],
-        names=labels["names"] or labels["classes"],
+        names=[labels["names"].get(key, key) for key in labels["classes"]],
         input=InputConfig(**shape),
         max_pixels=form["max_pixels"],
         tensors=(form["tensor"], labels["tensor"]),
@@ -127,11 +127,15 @@ class Model:
         return self._session.run([wanted], {given: images})[0]  # type: ignore[no-any-return]
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, *keys: str) -> Any:
     try:
-        return read_json(path)
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise ServeError(f"{path}: it cannot be read ({error})", "bring the whole folder again") from error
+    for key in keys:
+        if key not in found:
+            raise ServeError(f"{path}: it has no {key!r}", "bring the whole folder again")
+    return found
 
 
 def _check(path: Path, expected: str | None) -> None:

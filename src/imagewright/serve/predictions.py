@@ -40,9 +40,14 @@ class _Folder:
         file = self._path / name
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        before = os.fstat(descriptor).st_size
         try:
             while content:
                 content = content[os.write(descriptor, content) :]
+        except OSError:
+            # All of it is written again later: no half of a line may stay, and no line twice.
+            os.ftruncate(descriptor, before)
+            raise
         finally:
             os.close(descriptor)
 
@@ -130,21 +135,21 @@ class PredictionLog:
                 pass
             full = len(lines) >= ROTATE_LINES or time.monotonic() - started >= ROTATE_S
             if written < len(lines) and (full or over or (self._place.appends and self._queue.empty())):
-                self._write(name, b"".join(lines[written:]))
+                name = self._write(name, b"".join(lines[written:]))
                 written = len(lines)
             if full:
                 lines, written, name, started = [], 0, _name(), time.monotonic()
 
-    def _write(self, name: str, content: bytes) -> None:
-        """Write, and try again until it is done: what was accepted is not thrown away."""
+    def _write(self, name: str, content: bytes) -> str:
+        """Write, and try again until it is done: what was accepted is not thrown away. Gives the file's name."""
         while True:
             try:
                 self._place.write(name, content)
-                return
+                return name
             except Exception as error:  # each file system raises its own
                 report = {"level": "error", "message": f"predictions cannot be logged: {error}"}
                 sys.stderr.write(json.dumps(report) + "\n")
-                # The file may end in half a line now; the whole lines go to another one.
+                # The file may be gone or damaged; these lines go to another one.
                 name = _name()
                 time.sleep(RETRY_S)
 

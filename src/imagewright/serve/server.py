@@ -1,6 +1,9 @@
 """Run the API: find a port, say where it is, and finish what was accepted before going."""
 
 import json
+import logging
+import math
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -9,6 +12,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from imagewright.errors import ServeError
+from imagewright.serve.protocol import BoundedProtocol
+
+BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -26,6 +32,8 @@ def listen(host: str, port: int) -> socket.socket:
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         server.bind((host, port))
+        # Until then another one could take it, too. Who asks early waits until the model is loaded.
+        server.listen(BACKLOG)
     except OSError as error:
         server.close()
         raise ServeError(f"{host}:{port}: {error.strerror}", "take another one: --port 8001; or 0 for any") from error
@@ -40,16 +48,40 @@ def run(app: FastAPI, server: socket.socket, shutdown_s: float, ready: Path | No
         server: a port that was taken.
         shutdown_s: how long accepted requests may take to end.
         ready: a file to write the address to.
+
+    Raises:
+        ServeError: not all that was accepted could be logged.
     """
+    lines = logging.StreamHandler()
+    lines.setFormatter(_JsonLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
+    # What is wrong with a request is told to who sent it.
+    for name in ("python_multipart", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     host, port = server.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
-        timeout_keep_alive=10, timeout_graceful_shutdown=round(shutdown_s), h11_max_incomplete_event_size=64 * 1024,
+        app, http=BoundedProtocol, ws="none", log_config=None, access_log=False, server_header=False,
+        date_header=False, proxy_headers=False, timeout_keep_alive=10, backlog=BACKLOG,
+        timeout_graceful_shutdown=math.ceil(shutdown_s),
     )  # fmt: skip
+    runner = uvicorn.Server(config)
+    # uvicorn raises the signal again in the end, which would kill us: that we were told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, runner.handle_exit)
     sys.stderr.write(json.dumps({"level": "info", "message": f"listening on {url}"}) + "\n")
     if ready:
         aside = ready.with_name(f".{ready.name}.partial")
         aside.write_text(url)
         aside.replace(ready)
-    uvicorn.Server(config).run([server])
+    runner.run([server])
+    if app.state.failed:
+        raise app.state.failed
+
+
+class _JsonLine(logging.Formatter):
+    """What libraries warn of, in the form of our own lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return json.dumps({"level": record.levelname.lower(), "message": f"{record.name}: {text}"})

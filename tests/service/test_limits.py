@@ -1,0 +1,587 @@
+"""What is refused, and how: quickly, with the right status, in one form, and never with a prediction."""
+
+import base64
+import gzip
+import hashlib
+import io
+import select
+import shutil
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from api_server import ApiServer, api_server, refusal
+from conftest import Project
+from PIL import Image
+
+from imagewright.errors import ServeError
+from imagewright.serve.guard import KEYS
+from imagewright.serve.model import open_served
+from imagewright.serve.server import listen
+
+DIGITS = "results/bundle/digits8"
+MB = 1_000_000
+LIMITS = {"max_request_mb": 1.0, "max_image_mb": 0.3, "max_images": 3, "timeout_s": 1.0, "queue": 4}
+SOON_S = 5.0
+"""Much more than any refusal takes on a busy machine, and much less than to read or decode what was refused."""
+
+
+@pytest.fixture(scope="module")
+def server(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with api_server(built.root / DIGITS, tmp_path_factory.mktemp("limits"), LIMITS) as started:
+        yield started
+        # Whatever the tests below have sent, it still works, and has said nothing but its own lines.
+        with started.client() as client:
+            assert client.post("/predict", files={"file": picture()}).status_code == 200
+        assert not [line for line in started.lines() if line["level"] == "error"]
+
+
+@pytest.fixture
+def client(server: ApiServer) -> Iterator[httpx.Client]:
+    with server.client() as opened:
+        yield opened
+
+
+def picture(size: tuple[int, int] = (8, 8), form: str = "PNG", mode: str = "L") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, form)
+    return buffer.getvalue()
+
+
+def noise(count: int) -> bytes:
+    """A picture of about that many bytes: noise cannot be compressed."""
+    side = int(count**0.5)
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    """A whole, tiny PNG whose header says that it is huge."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    row = zlib.compress(bytes(width + 1))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", row) + chunk(b"IEND", b"")
+
+
+def gif_bomb(width: int, height: int) -> bytes:
+    content = bytearray(picture(form="GIF"))
+    # The size of the screen, and that of its one frame.
+    struct.pack_into("<HH", content, 6, width, height)
+    struct.pack_into("<HH", content, content.index(b"\x2c\0\0\0\0") + 5, width, height)
+    return bytes(content)
+
+
+def refused(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
+    """Check that an answer is a problem as RFC 9457 has it, and give it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-bundle-id"]
+    problem = answer.json()
+    assert problem["type"] == "about:blank"
+    assert (problem["status"], problem["title"]) == (status, HTTPStatus(status).phrase)
+    assert problem["detail"]
+    for word in words:
+        assert word in problem["detail"]
+    assert "predictions" not in problem
+    return dict(problem)
+
+
+def raw(server: ApiServer, *parts: bytes, patience_s: float = SOON_S) -> tuple[httpx.Response | None, float]:
+    """Send bytes as they are, and give the answer, None where the connection was closed without one, and the time."""
+    started = time.monotonic()
+    with socket.create_connection(server.address, timeout=patience_s) as connection:
+        said = b""
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except ConnectionError:
+            pass  # what it has said by then can still be read
+        try:
+            while more := connection.recv(65536):
+                said += more
+        except ConnectionError:
+            pass
+    return parsed(said), time.monotonic() - started
+
+
+def parsed(said: bytes) -> httpx.Response | None:
+    if not said:
+        return None
+    head, _, body = said.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return httpx.Response(int(status.split()[1]), headers=headers, content=body)
+
+
+def head(**headers: str) -> bytes:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"POST /predict HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
+
+
+def test_a_request_that_says_it_is_too_large_is_not_read(server: ApiServer) -> None:
+    answer, seconds = raw(server, head(Content_Type="multipart/form-data; boundary=x", Content_Length=str(10**9)))
+    assert answer and seconds < SOON_S
+    refused(answer, 413, "larger than 1 MB")
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json"])
+def test_a_request_that_does_not_say_how_large_it_is_is_cut_off(server: ApiServer, kind: str) -> None:
+    # Without Content-Length, only what has come can be counted; 300 MB are sent as long as somebody takes them.
+    part = b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n" if "form" in kind else b'"'
+    part += b"a" * 60_000
+    chunk = b"%x\r\n%s\r\n" % (len(part), part)
+    sent, started, said = 0, time.monotonic(), b""
+    with socket.create_connection(server.address, timeout=SOON_S) as connection:
+        connection.sendall(head(Content_Type=kind, Transfer_Encoding="chunked"))
+        while sent < 300 * MB and not said:
+            readable, writable, _ = select.select([connection], [connection], [], SOON_S)
+            if readable:
+                said = connection.recv(65536)
+                break
+            if writable:
+                sent += connection.send(chunk)
+                chunk = chunk if sent % len(chunk) == 0 else chunk
+    answer = parsed(said)
+    assert answer
+    refused(answer, 413, "larger than 1 MB")
+    # What lies in the buffers of the two sockets was never read.
+    assert sent < 20 * MB
+    assert time.monotonic() - started < SOON_S
+
+
+def test_a_compressed_request_is_not_unpacked(client: httpx.Client) -> None:
+    # A gigabyte of nothing is a megabyte when it is packed.
+    packed = gzip.compress(b'{"instances": []}' + bytes(50 * MB))
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    refused(client.post("/predict", content=packed, headers=headers), 422)
+
+
+def test_an_image_that_is_too_large(client: httpx.Client) -> None:
+    large = noise(400_000)
+    problem = refused(client.post("/predict", files={"file": ("large.png", large)}), 413, "large.png", "0.3 MB")
+    assert problem["file"] == "large.png"
+    coded = {"instances": [{"data": {"b64": base64.b64encode(large).decode()}}]}
+    refused(client.post("/predict", json=coded), 413, "instances.0", "0.3 MB")
+    assert client.post("/predict", files={"file": noise(200_000)}).status_code == 200
+
+
+def test_too_many_images(client: httpx.Client) -> None:
+    coded = {"data": {"b64": base64.b64encode(picture()).decode()}}
+    refused(client.post("/predict", files=[("file", picture())] * 4), 413, "more than 3 pictures")
+    refused(client.post("/predict", json={"instances": [coded] * 4}), 413, "more than 3 pictures")
+    assert client.post("/predict", files=[("file", picture())] * 3).status_code == 200
+    assert client.post("/predict", json={"instances": [coded] * 3}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [png_bomb(10_001, 10_000), png_bomb(2**31 - 1, 2**31 - 1), png_bomb(1, 100_000_001), gif_bomb(65_535, 65_535)],
+    ids=["just too large", "largest", "one column", "gif"],
+)
+def test_a_picture_with_too_many_pixels_is_not_decoded(server: ApiServer, client: httpx.Client, bomb: bytes) -> None:
+    # A few hundred bytes that want gigabytes.
+    assert len(bomb) < 200_000
+    before = psutil.Process(server.pid).memory_info().rss
+    started = time.monotonic()
+    refused(client.post("/predict", files={"file": ("bomb.png", bomb)}), 413, "pixels are more than the limit of")
+    assert time.monotonic() - started < SOON_S
+    assert psutil.Process(server.pid).memory_info().rss - before < 30 * MB
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "image/png", "application/x-www-form-urlencoded", "", "multipart/mixed"]
+)
+def test_another_content_type(client: httpx.Client, kind: str) -> None:
+    refused(client.post("/predict", content=picture(), headers={"Content-Type": kind}), 415, "multipart/form-data")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"this is a text\n" * 50,
+        b"%PDF-1.7\n%%EOF",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"PK\x03\x04" + bytes(99),
+    ],
+    ids=["text", "pdf", "svg", "zip"],
+)
+def test_what_is_no_picture_whatever_its_name(client: httpx.Client, content: bytes) -> None:
+    refused(client.post("/predict", files={"file": ("cat.png", content, "image/png")}), 415, "no picture")
+
+
+def test_a_picture_that_is_called_something_else_is_one(client: httpx.Client) -> None:
+    answer = client.post("/predict", files={"file": ("letter.txt", picture(), "text/plain")})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_a_picture_that_was_cut_short(client: httpx.Client, form: str) -> None:
+    # Half an upload must not become half a diagnosis.
+    whole = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(pixels).save(whole, form)
+    assert client.post("/predict", files={"file": whole.getvalue()}).status_code == 200
+    answer = client.post("/predict", files={"file": whole.getvalue()[: len(whole.getvalue()) // 2]})
+    refused(answer, answer.status_code)
+    assert answer.status_code in (415, 422)
+
+
+def test_a_picture_whose_colours_cannot_be_converted(client: httpx.Client) -> None:
+    refused(client.post("/predict", files={"file": picture(form="TIFF", mode="LAB")}), 422, "cannot be converted")
+
+
+def test_one_bad_picture_among_good_ones(client: httpx.Client) -> None:
+    # No answers to two of three: the client could not tell which.
+    files = [("file", picture()), ("file", b"no picture"), ("file", picture())]
+    for _ in range(10):  # a place in the queue that is not given back would be missing by now
+        refused(client.post("/predict", files=files), 415)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"file": ("empty.png", b"")}, ["empty"]),
+        ({"picture": ("a.png", b"x")}, ["no field 'picture'"]),
+        ({"file": ("a.png", b"x"), "threshold": ("", b"0.5")}, ["no field 'threshold'"]),
+    ],
+    ids=["empty", "another field", "one field too many"],
+)
+def test_a_form_that_is_not_the_one(client: httpx.Client, files: dict[str, Any], words: list[str]) -> None:
+    refused(client.post("/predict", files=files), 422, *words)
+
+
+def form(text: str, kind: str = "multipart/form-data; boundary=x") -> tuple[str, bytes]:
+    return kind, text.replace("\n", "\r\n").encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        (form("--x--\n"), 422, ["there is no picture"]),
+        (form("--x\nContent-Disposition: form-data; name=file\n\ntext\n--x--\n"), 422, ["holds no file"]),
+        (form("--x\nContent-Disposition: form-data\n\ntext\n--x--\n"), 400, ["cannot be read"]),
+        (form("--x\n: :\n\ntext\n--x--\n"), 400, ["cannot be read"]),
+        (form("nonsense"), 400, ["cannot be read"]),
+        (form("--x--\n", "multipart/form-data"), 400, ["cannot be read"]),
+        (form("--x--\n", f"multipart/form-data; boundary={'x' * 300}"), 400, ["cannot be read"]),
+        # Codecs of Python's that are no charset, or that make what cannot be sent back.
+        (form("--x--\n", "multipart/form-data; boundary=x; charset=undefined"), 415, ["UTF-8"]),
+        (form("--x--\n", "multipart/form-data; boundary=x; charset=utf-7"), 415, ["UTF-8"]),
+        (form("--x--\n", "multipart/form-data; boundary=x; charset=unicode_escape"), 415, ["UTF-8"]),
+        (form("--x\n" + "".join(f"X-{n}: {n}\n" for n in range(999)) + "\n\n--x--\n"), 400, ["cannot be read"]),
+    ],
+    ids=[
+        "nothing in it", "text", "no name", "no header", "no form", "no boundary", "long boundary", "undefined", "utf-7",
+        "unicode_escape", "many headers",
+    ],
+)  # fmt: skip
+def test_a_broken_form(client: httpx.Client, sent: tuple[str, bytes], status: int, words: list[str]) -> None:
+    refused(client.post("/predict", content=sent[1], headers={"Content-Type": sent[0]}), status, *words)
+
+
+@pytest.mark.parametrize(
+    "name", ["\ud83d\ude00.png".encode("utf-16", "surrogatepass").decode("utf-16"), "\xff", 'a"b', "../../x", ""]
+)
+def test_any_name_of_a_file_is_only_a_name(client: httpx.Client, name: str) -> None:
+    answer = client.post("/predict", files={"file": (name, picture())})
+    assert answer.status_code == 200
+    assert answer.json()["predictions"][0]["file"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"null", b"1e999", b'"x"', b"\xff\xfe{", b"{}", b'{"instances": {}}', b'{"instances": [1]}',
+        b'{"instances": [{"data": "x"}]}', b'{"instances": [{"data": {"b64": 1}}]}', b'{"instances": [], "x": 1}',
+        b'{"instances": [{"data": {"b64": "eA==", "x": 1}}]}', b'{"instances": [], "\\ud800": 1}',
+        b'{"instances": ' + b"9" * 5000 + b"}",
+    ],
+)  # fmt: skip
+def test_json_that_is_not_the_one(client: httpx.Client, body: bytes) -> None:
+    refused(client.post("/predict", content=body, headers={"Content-Type": "application/json"}), 422, "instances")
+
+
+@pytest.mark.parametrize("text", ["=", "%%%%", "eA", "eA==eA==", "eA ==", "\\u00e9", "\\ud800", "eA==\\n"])
+def test_base64_that_is_none(client: httpx.Client, text: str) -> None:
+    body = f'{{"instances": [{{"data": {{"b64": "{text}"}}}}]}}'.encode()
+    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    refused(answer, 422, "instances.0.data.b64 is not base64")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" * 900_000, 422),
+        (b'{"instances":' * 70_000, 422),
+        (b'{"instances":[' + b"{}," * 300_000 + b"{}]}", 413),
+        (b'{"instances":[' + b"1," * 400_000 + b"1]}", 413),
+    ],
+    ids=["deep", "deep objects", "many objects", "many numbers"],
+)
+def test_json_that_is_deep_or_long_costs_nothing(
+    server: ApiServer, client: httpx.Client, body: bytes, status: int
+) -> None:
+    # A megabyte that becomes a million objects, and as many complaints, keeps everybody waiting.
+    before = psutil.Process(server.pid).memory_info().rss
+    started = time.monotonic()
+    for _ in range(3):
+        refused(client.post("/predict", content=body, headers={"Content-Type": "application/json"}), status)
+    assert time.monotonic() - started < 1
+    assert psutil.Process(server.pid).memory_info().rss - before < 50 * MB
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["as=jpeg", "as=", "top=0", "top=-1", "top=1001", "top=x", "top=1.5", "threshold=1.1", "threshold=-1",
+     "threshold=nan", "threshold=inf", "threshold=x", "threshold="],
+)  # fmt: skip
+def test_a_value_that_is_none(client: httpx.Client, query: str) -> None:
+    answer = client.post(f"/predict?{query}", files={"file": picture()})
+    refused(answer, 422, f"query.{query.partition('=')[0]}")
+
+
+def test_another_method_or_path(client: httpx.Client) -> None:
+    for method, path in (("GET", "/predict"), ("PUT", "/predict"), ("POST", "/health"), ("DELETE", "/metadata")):
+        answer = client.request(method, path)
+        refused(answer, 405)
+        assert answer.headers["allow"] == ("POST" if path == "/predict" else "GET")
+    for path in ("/", "/predict/", "//predict", "/Predict", "/docs", "/redoc", "/..", "/%2e%2e/etc/passwd", "/a" * 999):
+        refused(client.post(path, files={"file": picture()}), 404)
+
+
+@pytest.mark.parametrize(
+    ("parts", "statuses"),
+    [
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ", b"a" * 100_000, b"\r\n\r\n"], {431}),
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\n", *[b"X-%d: %s\r\n" % (n, b"a" * 50) for n in range(2000)], b"\r\n"], {431}),
+        ([b"GET /", b"a" * 100_000, b" HTTP/1.1\r\nHost: x\r\n\r\n"], {431}),
+        # Nothing that ends: it may be cut off at any point.
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\n", *[b"X-Long: %s\r\n" % (b"a" * 10_000)] * 2000], {431, None}),
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ", *[b"a" * 10_000] * 2000], {431, None}),
+        ([b"\r\n" * 5_000_000], {431, 400, None}),
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"], {400}),
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 99 + b"\r\n\r\n"], {400}),
+        ([head(Content_Length="5", Transfer_Encoding="chunked")], {400}),
+        ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)], {400}),
+    ],
+    ids=[
+        "one header", "many headers", "path", "many without an end", "one without an end", "empty lines",
+        "negative length", "huge length", "two lengths", "tls",
+    ],
+)  # fmt: skip
+def test_what_is_hardly_http(server: ApiServer, parts: list[bytes], statuses: set[int | None]) -> None:
+    before = psutil.Process(server.pid).memory_info().rss
+    answer, seconds = raw(server, *parts)
+    assert (answer.status_code if answer else None) in statuses
+    if answer:
+        refused(answer, answer.status_code)
+    assert seconds < SOON_S
+    assert psutil.Process(server.pid).memory_info().rss - before < 10 * MB
+
+
+@pytest.mark.parametrize(
+    ("parts", "statuses"),
+    [
+        ([head(Content_Type="multipart/form-data; boundary=x", Content_Length="1000"), b"--x\r\n"], {408}),
+        ([head(Content_Type="application/json", Content_Length="1000"), b"{"], {408}),
+        ([b"POST /predict HTTP/1.1\r\nHost: x\r\n"], {408}),
+        ([b"POST /pre"], {408}),
+        # One that was answered, and does not end all the same.
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"], {200}),
+        ([], {None}),
+    ],
+    ids=["form", "json", "headers", "line", "answered", "silent"],
+)
+def test_who_does_not_go_on_is_sent_away(server: ApiServer, parts: list[bytes], statuses: set[int | None]) -> None:
+    # A thousand connections that wait for ever are all that a server can have.
+    answer, seconds = raw(server, *parts, patience_s=15)
+    assert (answer.status_code if answer else None) in statuses
+    if answer and answer.status_code == 408:
+        refused(answer, 408)
+    assert 0.5 < seconds < 2 + SOON_S
+
+
+def test_a_trickle_is_no_way_around_it(server: ApiServer) -> None:
+    for start in (b"POST /predict HTTP/1.1\r\nX: ", head(Content_Type="application/json", Content_Length="999")):
+        started, said = time.monotonic(), b""
+        with socket.create_connection(server.address, timeout=SOON_S) as connection:
+            connection.sendall(start)
+            while not said and time.monotonic() - started < 2 + SOON_S:
+                connection.sendall(b" ")
+                if select.select([connection], [], [], 0.1)[0]:
+                    said = connection.recv(65536)
+        answer = parsed(said)
+        assert answer
+        refused(answer, 408)
+
+
+def test_a_key_opens_and_nothing_else(built: Project, tmp_path: Path) -> None:
+    keys = ["first key", "second-key/+="]
+    hashes = ",".join(hashlib.sha256(key.encode()).hexdigest() for key in keys)
+    files = {"file": picture()}
+    with (
+        api_server(built.root / DIGITS, tmp_path, {"rate_limit": "5/minute"}, **{KEYS: hashes}) as server,
+        server.client() as client,
+    ):
+        for headers in (
+            {}, {"X-API-Key": "third"}, {"X-API-Key": ""}, {"X-API-Key": hashes[:64]}, {"Authorization": keys[0]},
+            {"Authorization": f"Basic {keys[0]}"}, {"Authorization": "Bearer"}, {"X-API-Key": "\xe9".encode("latin-1")},
+        ):  # fmt: skip
+            answer = client.post("/predict", files=files, headers=headers)
+            refused(answer, 401, "X-API-Key")
+            assert answer.headers["www-authenticate"] == "Bearer"
+            refused(client.get("/metadata", headers=headers), 401)
+        # A load balancer and Prometheus have no key.
+        assert [client.get(path).status_code for path in ("/health", "/metrics")] == [200, 200]
+        # Whoever was refused has not used up what the first key may ask.
+        for headers in (
+            {"X-API-Key": keys[0]},
+            {"Authorization": f"Bearer {keys[0]}"},
+            {"Authorization": f"bearer {keys[0]}"},
+        ):
+            assert client.post("/predict", files=files, headers=headers).status_code == 200
+        for _ in range(2):
+            assert client.get("/metadata", headers={"X-API-Key": keys[0]}).status_code == 200
+        answer = client.post("/predict", files=files, headers={"X-API-Key": keys[0]})
+        refused(answer, 429, "5 per 1 minute")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        # One client's haste is not another's.
+        assert client.post("/predict", files=files, headers={"X-API-Key": keys[1]}).status_code == 200
+        assert not any(key in server.log.read_text() for key in [*keys, hashes[:64]])
+
+
+def test_without_keys_addresses_have_their_rate(built: Project, tmp_path: Path) -> None:
+    with api_server(built.root / DIGITS, tmp_path, {"rate_limit": "2/second"}) as server, server.client() as client:
+        said = [client.post("/predict", files={"file": picture()}) for _ in range(6)]
+        assert [answer.status_code for answer in said[:2]] == [200, 200]
+        late = [answer for answer in said if answer.status_code != 200]
+        assert late and all(refused(answer, 429) for answer in late)
+        # A header that anybody can write makes nobody a new client.
+        said = [
+            client.post("/predict", files={"file": picture()}, headers={"X-Forwarded-For": f"10.0.0.{n}"})
+            for n in range(6)
+        ]
+        assert 429 in [answer.status_code for answer in said]
+        time.sleep(int(late[0].headers["retry-after"]) + 0.2)
+        assert client.post("/predict", files={"file": picture()}).status_code == 200
+
+
+def copy_of(built: Project, folder: Path) -> Path:
+    shutil.copytree(built.root / DIGITS, folder / "bundle")
+    return folder / "bundle"
+
+
+def change_a_byte(file: Path, position: int = -1) -> None:
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda bundle: shutil.rmtree(bundle), ["there is no such folder"]),
+        (lambda bundle: (bundle / "bundle.json").unlink(), ["no bundle.json", "--ungated"]),
+        (lambda bundle: (bundle / "model.onnx").unlink(), ["model.onnx: it is missing"]),
+        (lambda bundle: change_a_byte(bundle / "model.onnx", 9_000_000), ["model.onnx: it is not the file that was"]),
+        (lambda bundle: (bundle / "bundle.json").write_text("{}"), ["bundle.json: it has no 'id'"]),
+    ],
+    ids=["nothing", "no bundle.json", "half", "one byte", "empty bundle.json"],
+)
+def test_no_model_but_the_one_that_was_judged(built: Project, tmp_path: Path, damage: Any, words: list[str]) -> None:
+    bundle = copy_of(built, tmp_path)
+    damage(bundle)
+    said = refusal(bundle, tmp_path / "server")
+    for word in words:
+        assert word in said
+
+
+def test_any_file_that_is_missing_or_changed_is_noticed(built: Project, tmp_path: Path) -> None:
+    bundle = tmp_path / "shapes"
+    shutil.copytree(built.root / "results/bundle/shapes", bundle)
+    assert open_served(bundle).id
+    generator = np.random.default_rng(0)
+    for name in ("export.json", "input.json", "labels.json", "gate.json", "model.onnx"):
+        content = (bundle / name).read_bytes()
+        (bundle / name).unlink()
+        with pytest.raises(ServeError, match="missing"):
+            open_served(bundle)
+        for position in generator.integers(len(content), size=20):
+            (bundle / name).write_bytes(content)
+            change_a_byte(bundle / name, position)
+            with pytest.raises(ServeError, match="not the file that was judged"):
+                open_served(bundle)
+        (bundle / name).write_bytes(content)
+    # Nothing has the hash of bundle.json itself; what can be noticed is told in one line, too.
+    content = (bundle / "bundle.json").read_bytes()
+    noticed = 0
+    for position in generator.integers(len(content), size=100):
+        (bundle / "bundle.json").write_bytes(content)
+        change_a_byte(bundle / "bundle.json", position)
+        try:
+            open_served(bundle)
+        except ServeError:
+            noticed += 1
+    assert noticed > 20
+
+
+def test_a_model_without_a_verdict_is_not_served_by_mistake(built: Project, tmp_path: Path) -> None:
+    assert "no gate has judged this model" in refusal(built.root / "results/export/digits8", tmp_path)
+
+
+def test_a_port_that_is_taken(built: Project, server: ApiServer, tmp_path: Path) -> None:
+    port = server.address[1]
+    said = refusal(built.root / DIGITS, tmp_path, None, "--port", str(port))
+    assert f"127.0.0.1:{port}: Address already in use" in said
+
+
+def test_of_two_that_start_at_once_one_gets_the_port() -> None:
+    with listen("127.0.0.1", 0) as first, pytest.raises(ServeError, match="already in use"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("queue: 0\n", ["queue"]),
+        ("quue: 8\n", ["quue"]),
+        ("timeout_s: soon\n", ["timeout_s"]),
+        ("- 1\n", ["serve.yaml"]),
+        ("a: [\n", ["serve.yaml"]),
+        (None, ["serve.yaml"]),
+        ("rate_limit: often\n", ["rate_limit", "'often'"]),
+        ("log_predictions: /dev/null/predictions\n", ["/dev/null/predictions"]),
+    ],
+    ids=["zero", "unknown key", "no number", "no mapping", "no yaml", "no file", "no rate", "no folder"],
+)
+def test_a_bad_config(built: Project, tmp_path: Path, config: str | None, words: list[str]) -> None:
+    if config is not None:
+        (tmp_path / "serve.yaml").write_text(config)
+    said = refusal(built.root / DIGITS, tmp_path / "server", None, "--config", str(tmp_path / "serve.yaml"))
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize("given", ["the key itself", "0" * 63, f"{'0' * 64},{'g' * 64}"])
+def test_a_bad_hash_of_a_key(built: Project, tmp_path: Path, given: str) -> None:
+    # Else a server that should be closed would be open, or closed to all.
+    said = refusal(built.root / DIGITS, tmp_path, **{KEYS: given})
+    assert KEYS in said and given not in said
+
+
+def test_a_runtime_that_is_not_there(built: Project, tmp_path: Path) -> None:
+    assert "no runtime 'tensorrt'" in refusal(built.root / DIGITS, tmp_path, None, "--runtime", "tensorrt")
