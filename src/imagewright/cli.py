@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagewright.errors import ImagewrightError
-from imagewright.serve.command import serve
+from imagewright.serve.command import predict, serve
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -110,6 +110,7 @@ def reproduce(
 
 
 app.command()(serve)
+app.command()(predict)
 
 
 @app.command()
@@ -138,6 +139,24 @@ def plan(
         print(took_table(*look_back(Path.cwd())))
     else:
         print(planned_table(make_plan(Path.cwd(), profile, arguments or ())))
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes any free one.", min=0, max=65535)] = 8501,
+    api: Annotated[str | None, typer.Option(help="The API; by default IMAGEWRIGHT_API, or port 8000 here.")] = None,
+) -> None:
+    """Show a web page to drop pictures on; it asks the API that `imagewright serve` runs.
+
+    \b
+    Examples:
+      imagewright serve results/bundle/digits
+      imagewright ui
+    """
+    from imagewright.ui import run_ui
+
+    raise typer.Exit(run_ui(host, port, api))
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""The command `imagewright serve`, which is also what the gate starts."""
+"""The commands `imagewright serve`, which is also what the gate starts, and `imagewright predict`."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,3 +33,37 @@ def serve(
     server = listen(host, port)
     with brought(bundle) as folder:
         run(create_app(open_served(folder, runtime, ungated), limits), server, limits.shutdown_s, ready)
+
+
+def predict(
+    bundle: Annotated[str, typer.Argument(help="A folder in results/bundle/, or gs://bucket/folder.")],
+    paths: Annotated[list[str], typer.Argument(help="Pictures, folders, or patterns in quotes.")],
+    form: Annotated[
+        Literal["csv", "json", "png", "overlay"], typer.Option("--as", help="png and overlay: for masks alone.")
+    ] = "csv",
+    out: Annotated[Path | None, typer.Option(help="A file, or the folder for masks; by default, the screen.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Labels below it are unsure.", min=0, max=1)] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
+    runtime: Annotated[str | None, typer.Option(help="onnx or int8; by default what the gate found best.")] = None,
+) -> None:
+    """Answer for files on this machine, with the same bytes that are served.
+
+    A file that is no picture is told at the end, and the exit status is 1; the rest is done.
+
+    \b
+    Examples:
+      imagewright predict results/bundle/digits some.png
+      imagewright predict results/bundle/digits photos/ 'more/*.jpg' --out labels.csv
+      imagewright predict results/bundle/brain slices/ --as overlay --out overlays/
+    """
+    from imagewright.serve.model import open_served
+    from imagewright.serve.offline import find_files, predict_files
+    from imagewright.serve.remote import brought
+
+    with brought(bundle) as folder:
+        told = predict_files(open_served(folder, runtime), find_files(paths), form, out, threads, threshold)
+    for file, problem in told.problems.items():
+        print(f"{file}: {problem}", file=sys.stderr)
+    if told.problems:
+        print(f"{told.done} files have an answer, {len(told.problems)} do not", file=sys.stderr)
+        raise typer.Exit(1)

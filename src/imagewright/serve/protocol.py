@@ -24,7 +24,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, but not for ever."""
         super().connection_made(transport)
-        self._in_headers, self._received, self._parsed = True, 0, 0
+        self._in_headers, self._begun, self._received, self._parsed = True, False, 0, 0
         self._timer: asyncio.TimerHandle | None = None
         self._expect()
 
@@ -42,7 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start to count, and to wait."""
-        self._in_headers, self._received, self._parsed = True, 0, 0
+        self._in_headers, self._begun, self._received, self._parsed = True, True, 0, 0
         self._expect()
         super().on_message_begin()
 
@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is here; between two of them, uvicorn's own limit holds."""
         self._expect(over=True)
-        self._in_headers, self._received = True, 0
+        self._in_headers, self._begun, self._received = True, False, 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -86,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = None if over else self.loop.call_later(seconds, self._too_slow)
 
     def _too_slow(self) -> None:
-        if self._in_headers and self._received:
+        if self._in_headers and self._begun:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the headers took too long to arrive")
         elif not self.transport.is_closing():
             self.transport.close()

@@ -1,5 +1,6 @@
 """Run the API: find a port, say where it is, and finish what was accepted before going."""
 
+import ctypes
 import json
 import logging
 import math
@@ -15,6 +16,9 @@ from imagewright.errors import ServeError
 from imagewright.serve.protocol import BoundedProtocol
 
 BACKLOG = 2048
+M_MMAP_THRESHOLD = -3
+"""The name of the option in glibc's `malloc.h`."""
+LARGE = 1_000_000
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -52,6 +56,7 @@ def run(app: FastAPI, server: socket.socket, shutdown_s: float, ready: Path | No
     Raises:
         ServeError: not all that was accepted could be logged.
     """
+    _give_memory_back()
     lines = logging.StreamHandler()
     lines.setFormatter(_JsonLine())
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
@@ -77,6 +82,12 @@ def run(app: FastAPI, server: socket.socket, shutdown_s: float, ready: Path | No
     runner.run([server])
     if app.state.failed:
         raise app.state.failed
+
+
+def _give_memory_back() -> None:
+    """Let glibc give large pieces back when they are freed; else it keeps those of each thread for later ones."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 class _JsonLine(logging.Formatter):

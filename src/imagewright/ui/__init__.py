@@ -52,7 +52,7 @@ def run_ui(host: str, port: int, api: str | None) -> int:
     given = {**OPTIONS, "server.address": host, "server.port": str(port)}
     options = [f"--{name}={value}" for name, value in given.items()]
     command = [sys.executable, "-m", "streamlit", "run", *options, str(PAGE)]
-    # In this session, so that a terminal's Ctrl-C reaches it too.
+    # No session of its own, so that a terminal's Ctrl-C reaches it too.
     child = subprocess.Popen(command, env=os.environ | ({API: api} if api else {}))  # noqa: S603
 
     def stop(number: int, frame: FrameType | None) -> None:

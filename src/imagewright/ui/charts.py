@@ -75,10 +75,10 @@ def bars_in_words(names: Sequence[str], probabilities: NDArray[np.float64]) -> s
 def said(facts: Mapping[str, str]) -> str:
     """HTML that shows facts side by side, each large below its name; however long, they are shown whole."""
     parts = (
-        f"<div><div>{html.escape(name)}</div><div style='{LARGE}'>{html.escape(text)}</div></div>"
+        f'<div><dt>{html.escape(name)}</dt><dd style="{LARGE}">{html.escape(text)}</dd></div>'
         for name, text in facts.items()
     )
-    return f"<div style='display: flex; flex-wrap: wrap; gap: 0.5rem 3rem'>{''.join(parts)}</div>"
+    return f'<dl style="{SIDE_BY_SIDE}">{"".join(parts)}</dl>'
 
 
 def legend(names: Sequence[str], areas: NDArray[np.float64]) -> str:
@@ -104,7 +104,8 @@ def legend(names: Sequence[str], areas: NDArray[np.float64]) -> str:
     )
 
 
-LARGE = "font-size: 2rem; line-height: 1.3; overflow-wrap: anywhere"
+SIDE_BY_SIDE = "display: flex; flex-wrap: wrap; gap: 0.5rem 3rem; margin: 0; padding: 0"
+LARGE = "margin: 0; padding: 0; font-size: 2rem; line-height: 1.3; overflow-wrap: anywhere"
 CELL = "padding: 4px 24px 4px 0; border-bottom: 1px solid rgba(128, 128, 128, 0.3)"
 SWATCH = (
     "display: inline-block; width: 14px; height: 14px; margin-right: 10px; vertical-align: -2px;"
