@@ -43,6 +43,7 @@ class BatchService:
         address: for `BATCH_EMULATOR_HOST`.
         requests: every CreateJobRequest, as it arrived.
         deleted: the names of jobs that were to end.
+        hiccups: so many questions about jobs get an error.
         refusal: what CreateJob answers instead, if anything.
         preempted: so many jobs that ask for a spot VM lose it at once.
         variables: what the VMs have in their environment, beside what this process has.
@@ -52,6 +53,7 @@ class BatchService:
     def __init__(self, folder: Path, runs: bool) -> None:
         self.folder, self.runs = folder, runs
         self.preempted = 0
+        self.hiccups = 0
         self.variables: dict[str, str] = {}
         self.ends: Callable[[batch_v1.Job], int | None] = lambda job: None
         self.requests: list[batch_v1.CreateJobRequest] = []
@@ -80,7 +82,18 @@ class BatchService:
 
     def get(self, request: batch_v1.GetJobRequest, context: grpc.ServicerContext) -> batch_v1.Job:
         """A job, with its state."""
+        if self.hiccups:
+            self.hiccups -= 1
+            context.abort(grpc.StatusCode.INTERNAL, "hiccup")
+        if request.name not in self._jobs:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{request.name} was not found")
         return self._jobs[request.name]
+
+    def forget(self, rule: str) -> None:
+        """Delete the jobs of a rule, as a person may."""
+        for name in [name for name, job in self._jobs.items() if job.labels["rule"] == rule]:
+            self.deleted.append(name)
+            del self._jobs[name]
 
     def delete(self, request: batch_v1.DeleteJobRequest, context: grpc.ServicerContext) -> Any:
         """End a job."""

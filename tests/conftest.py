@@ -58,11 +58,11 @@ class Project:
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """Start a command as `run` does, in a session of its own, as a terminal gives, and leave it running.
 
-        What it prints goes to `printed.log`.
+        What it prints goes to `printed.log`. Ctrl-C reaches it also where these tests run in the background.
         """
         return subprocess.Popen(
-            command, cwd=self.root, env=environment(self.variables), start_new_session=True,
-            stdout=(self.root / "printed.log").open("ab"), stderr=subprocess.STDOUT,
+            ("env", "--default-signal=INT", *command), cwd=self.root, env=environment(self.variables),
+            start_new_session=True, stdout=(self.root / "printed.log").open("ab"), stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def planned(self, *arguments: str) -> set[str]:

@@ -9,12 +9,12 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import google.auth
-from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, ResourceExhausted
+from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, ResourceExhausted, RetryError
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import batch_v1
 from snakemake_executor_plugin_googlebatch.executor import GoogleBatchExecutor
@@ -227,9 +227,27 @@ class Executor(GoogleBatchExecutor):
         except GoogleAPICallError as error:
             raise WorkflowError(f"error: {_told(error, self.project_parent(job))}") from None
 
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
+        """Look at each job; where Google does not answer, it is looked at again: a network may be away for a while.
+
+        The plugin ends the whole run then, while its jobs go on.
+        """
+        for job_info in active_jobs:
+            try:
+                async for running in super().check_active_jobs([job_info]):
+                    yield running
+            except NotFound:
+                self.report_job_error(job_info, "Somebody has deleted it. ")
+            except (GoogleAPICallError, RetryError) as error:
+                self.logger.warning(f"Google Batch does not answer, and is asked again: {error}")
+                yield job_info
+
     def _exit_codes(self, job_info: SubmittedJobInfo) -> set[int]:
-        """With which codes the tasks of a job ended."""
-        events = self.batch.get_job(name=job_info.external_jobid).status.status_events
+        """With which codes the tasks of a job ended; none where it is gone."""
+        try:
+            events = self.batch.get_job(name=job_info.external_jobid).status.status_events
+        except NotFound:
+            return set()
         told = {int(code) for event in events for code in re.findall(r"exit code (\d+)", event.description)}
         return told | {event.task_execution.exit_code for event in events}
 

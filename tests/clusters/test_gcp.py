@@ -77,8 +77,11 @@ def sent(service: BatchService) -> dict[str, batch_v1.Job]:
 
 
 def test_from_raw_images_to_a_bundle(cloned: Project, service: BatchService, built: Project) -> None:
+    # A network that is away for a moment costs nothing.
+    service.hiccups = 2
     done = cloned.run(*TYPED)
     assert done.returncode == 0, done.stdout[-4000:]
+    assert "Google Batch does not answer, and is asked again" in done.stdout
     jobs = sent(service)
     # What is done in a second, or needs what only this machine has, is done here.
     assert set(jobs) == {"index", "tensors", "train", "select", "evaluate", "export", "gate"}
@@ -179,6 +182,13 @@ def test_ctrl_c_deletes_the_jobs(cloned: Project, service: BatchService) -> None
     assert process.wait(PATIENCE_S) == 1
     (request,) = service.requests
     assert service.deleted == [f"{request.parent}/jobs/{request.job_id}"], (cloned.root / "printed.log").read_text()
+
+
+def test_a_job_that_somebody_deleted(cloned: Project, service: BatchService) -> None:
+    service.ends = lambda job: service.forget("index")
+    done = cloned.run(*TYPED)
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "Somebody has deleted it" in done.stdout
 
 
 def test_a_file_that_git_does_not_track(cloned: Project, service: BatchService) -> None:

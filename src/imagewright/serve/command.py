@@ -27,9 +27,10 @@ def serve(
     from imagewright.serve.app import create_app
     from imagewright.serve.model import open_served
     from imagewright.serve.remote import brought
-    from imagewright.serve.server import listen, run
+    from imagewright.serve.server import give_memory_back, listen, run
 
     limits = read_limits(config)
+    give_memory_back()
     server = listen(host, port)
     with brought(bundle) as folder:
         run(create_app(open_served(folder, runtime, ungated), limits), server, limits.shutdown_s, ready)

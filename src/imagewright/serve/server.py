@@ -18,7 +18,14 @@ from imagewright.serve.protocol import BoundedProtocol
 BACKLOG = 2048
 M_MMAP_THRESHOLD = -3
 """The name of the option in glibc's `malloc.h`."""
-LARGE = 1_000_000
+LARGE = 128 * 1024
+"""In bytes: what it takes itself at first, and raises with each large piece that is freed."""
+
+
+def give_memory_back() -> None:
+    """Let glibc give large pieces back when they are freed; else it keeps those of each thread for later ones."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -56,13 +63,12 @@ def run(app: FastAPI, server: socket.socket, shutdown_s: float, ready: Path | No
     Raises:
         ServeError: not all that was accepted could be logged.
     """
-    _give_memory_back()
     lines = logging.StreamHandler()
     lines.setFormatter(_JsonLine())
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
-    # What is wrong with a request is told to who sent it.
-    for name in ("python_multipart", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # What is wrong with a request or a picture is told to who sent it.
+    for name, level in (("PIL", logging.CRITICAL), ("python_multipart", logging.CRITICAL), ("uvicorn", logging.ERROR)):
+        logging.getLogger(name).setLevel(level)
     host, port = server.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     config = uvicorn.Config(
@@ -82,12 +88,6 @@ def run(app: FastAPI, server: socket.socket, shutdown_s: float, ready: Path | No
     runner.run([server])
     if app.state.failed:
         raise app.state.failed
-
-
-def _give_memory_back() -> None:
-    """Let glibc give large pieces back when they are freed; else it keeps those of each thread for later ones."""
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 class _JsonLine(logging.Formatter):
