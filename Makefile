@@ -1,10 +1,11 @@
 # Two commands do everything, set-up included: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install run recover test slow report lint format lock clean
+.PHONY: help install run recover test slow loadtest report lint format lock clean
 
 PYTHON ?= python3
 VENV := .venv
 CORES ?= 8
+EXPERIMENT ?= digits
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:  ## Show this list
@@ -33,6 +34,9 @@ test: install  ## Run the tests for everyone (under 12 minutes)
 
 slow: install  ## Run the tests that take longer, too long to wait for at every change
 	pytest -n 2 --dist loadfile -m slow
+
+loadtest: install  ## Ask a served bundle as 1 to 64 users would, and check every answer (EXPERIMENT=digits)
+	python benchmarks/loadtest.py --experiment $(EXPERIMENT)
 
 report: install  ## Write report.html: the DAG, the pictures and the numbers on one page
 	snakemake --report report.html

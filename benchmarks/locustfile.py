@@ -16,6 +16,7 @@ from typing import Any
 
 import gevent
 from locust import FastHttpUser, events, task
+from locust.exception import StopUser
 
 FOLDER = Path(os.environ["IMAGEWRIGHT_LOADTEST"])
 KEY = os.environ.get("IMAGEWRIGHT_API_KEY")
@@ -42,6 +43,7 @@ class Outcome:
         differing: for each such picture, how many answers there were.
         began_s: when the first request was sent; on the clock of `ended_s`.
         ended_s: when the last right answer came.
+        over: whether the time is up.
     """
 
     asked: int = 0
@@ -53,6 +55,7 @@ class Outcome:
     differing: Counter[str] = field(default_factory=Counter)
     began_s: float = 0.0
     ended_s: float = 0.0
+    over: bool = False
 
 
 PLAN = json.loads((FOLDER / "plan.json").read_text())
@@ -75,7 +78,7 @@ def differing(body: Any, picture: dict[str, Any]) -> int:
     [prediction] = body["predictions"]
     shares = prediction["probabilities" if labels else "areas"]
     checks = {
-        "the bundle": body["bundle"] == PLAN["bundle"],
+        "the bundle": body["bundle"] == PLAN["id"],
         "the runtime": body["runtime"] in PLAN["runtimes"],
         "the file": prediction["file"] == picture["name"],
         "the classes": set(shares) == set(PLAN["classes"]),
@@ -129,6 +132,9 @@ class Sender(FastHttpUser):
     @task
     def predict(self) -> None:
         """Send the next picture; where there is no answer to it, wait a little, as people's programs should."""
+        # Locust ends a user between two requests, but one of them may have begun until it gets there.
+        if OUTCOME.over:
+            raise StopUser
         picture = next(TURNS)
         files = {"file": (picture["name"], CONTENTS[picture["name"]])}
         OUTCOME.began_s = OUTCOME.began_s or time.monotonic()
@@ -146,6 +152,12 @@ class Sender(FastHttpUser):
             if OUTCOME.failures[reason] == 1 and len(OUTCOME.examples) < EXAMPLES:
                 OUTCOME.examples.append(f"{picture['path']}: {reason}")
         gevent.sleep(BACK_OFF_S)
+
+
+@events.test_stopping.add_listener
+def end(**_: Any) -> None:
+    """Begin no more; what was begun has time for its answer."""
+    OUTCOME.over = True
 
 
 @events.quitting.add_listener

@@ -113,6 +113,16 @@ def refusal(
     return said
 
 
+def records(folder: Path) -> list[dict[str, Any]]:
+    """What a log of predictions holds; half a line fails."""
+    found = []
+    for file in sorted(folder.rglob("*.jsonl")):
+        text = file.read_text()
+        assert text.endswith("\n") or not text
+        found += [json.loads(line) for line in text.splitlines()]
+    return found
+
+
 def _start(
     bundle: Path | str, folder: Path, config: Mapping[str, Any] | None, *arguments: str, **variables: str
 ) -> "subprocess.Popen[bytes]":

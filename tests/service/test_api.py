@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import onnxruntime
 import pandas as pd
+import psutil
 import pytest
 from api_server import ApiServer, api_server
 from conftest import Project
@@ -361,6 +362,23 @@ def test_the_server_needs_nothing_that_trains(built: Project, digits: ApiServer)
     loaded = {part for line in maps.splitlines() for part in line.split("/")}
     assert "onnxruntime" in loaded
     assert not loaded & TRAINING
+
+
+def test_the_server_keeps_to_itself(built: Project, tmp_path: Path) -> None:
+    # ONNX Runtime tells its maker what it runs, where nobody says no; patients' data are asked with such models.
+    folders = {name: tmp_path / name.lower() for name in ("HOME", "TMPDIR")}
+    for folder in folders.values():
+        folder.mkdir()
+    variables = {name: str(folder) for name, folder in folders.items()}
+    # Some of these would switch it off already.
+    quiet = dict.fromkeys(("CI", "GITHUB_ACTIONS", "ORT_RUNNING_UNIT_TESTS"), "")
+    with api_server(built.root / DIGITS, tmp_path / "server", **variables, **quiet) as server:
+        with server.client() as client:
+            assert client.post("/predict", files={"file": one_of_each(built)[0]}).status_code == 200
+            connections = psutil.Process(server.pid).net_connections()
+        assert server.stop() == 0
+    assert {connection.laddr for connection in connections} == {server.address}
+    assert [path for folder in folders.values() for path in folder.rglob("*")] == []
 
 
 def test_an_exported_folder_is_served_only_where_it_is_said(built: Project, tmp_path: Path) -> None:

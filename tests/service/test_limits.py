@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import io
+import re
 import select
 import shutil
 import socket
@@ -101,24 +102,32 @@ def refused(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
     return dict(problem)
 
 
-def raw(server: ApiServer, *parts: bytes, patience_s: float = SOON_S) -> tuple[httpx.Response | None, float]:
+def raw(
+    server: ApiServer, *parts: bytes, patience_s: float = SOON_S, to_the_end: bool = False
+) -> tuple[httpx.Response | None, float]:
     """Send bytes as they are, and give the answer, None where the connection was closed without one, and the time."""
     started = time.monotonic()
     with socket.create_connection(server.address, timeout=patience_s) as connection:
         with suppress(ConnectionError):  # what it has said by then can still be read
             for part in parts:
                 connection.sendall(part)
-        said = heard(connection)
+        said = heard(connection, to_the_end)
     return parsed(said), time.monotonic() - started
 
 
-def heard(connection: socket.socket) -> bytes:
-    """What comes until the connection is closed."""
+def heard(connection: socket.socket, to_the_end: bool = False) -> bytes:
+    """One answer; or all that comes until the connection is closed."""
     said = b""
     with suppress(ConnectionError):
-        while more := connection.recv(65536):
+        while (to_the_end or not whole(said)) and (more := connection.recv(65536)):
             said += more
     return said
+
+
+def whole(said: bytes) -> bool:
+    head, end, body = said.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    return bool(end and length and len(body) >= int(length.group(1)))
 
 
 def parsed(said: bytes) -> httpx.Response | None:
@@ -139,7 +148,6 @@ def test_a_request_that_says_it_is_too_large_is_not_read(server: ApiServer) -> N
     answer, seconds = raw(server, head(Content_Type="multipart/form-data; boundary=x", Content_Length=str(10**9)))
     assert answer and seconds < SOON_S
     refused(answer, 413, "larger than 1 MB")
-    assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json"])
@@ -163,6 +171,24 @@ def test_a_request_that_does_not_say_how_large_it_is_is_cut_off(server: ApiServe
     # What lies in the buffers of the two sockets was never read.
     assert sent < 20 * MB
     assert time.monotonic() - started < SOON_S
+
+
+def test_who_sends_all_before_looking_is_told_all_the_same(client: httpx.Client) -> None:
+    # Most programs do: for them, a connection that is closed in between is only a broken one.
+    for size in (2 * MB, 20 * MB):
+        refused(client.post("/predict", files={"file": bytes(size)}), 413, "larger than 1 MB")
+    assert client.get("/health").status_code == 200
+
+
+def test_who_never_stops_sending_is_cut_off(server: ApiServer) -> None:
+    sent, started = 0, time.monotonic()
+    with socket.create_connection(server.address, timeout=SOON_S) as connection:
+        connection.sendall(head(Content_Type="application/json", Content_Length=str(10**12)))
+        with suppress(ConnectionError):
+            while time.monotonic() - started < 3 * SOON_S:
+                sent += connection.send(bytes(MB))
+    assert time.monotonic() - started < 2 + SOON_S
+    assert sent < 100 * MB
 
 
 def test_a_compressed_request_is_not_unpacked(client: httpx.Client) -> None:
@@ -383,18 +409,21 @@ def test_another_method_or_path(client: httpx.Client) -> None:
         ([b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"], {400}),
         ([b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 99 + b"\r\n\r\n"], {400}),
         ([head(Content_Length="5", Transfer_Encoding="chunked")], {400}),
+        ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], {400}),
+        ([b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"], {404}),
+        ([b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"], {200}),
         ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)], {400}),
     ],
     ids=[
         "one header", "many headers", "path", "many without an end", "one without an end", "empty lines",
-        "negative length", "huge length", "two lengths", "tls",
+        "negative length", "huge length", "two lengths", "http/2", "no path", "upgrade", "tls",
     ],
 )  # fmt: skip
 def test_what_is_hardly_http(server: ApiServer, parts: list[bytes], statuses: set[int | None]) -> None:
     before = psutil.Process(server.pid).memory_info().rss
     answer, seconds = raw(server, *parts)
     assert (answer.status_code if answer else None) in statuses
-    if answer:
+    if answer and answer.status_code != 200:
         refused(answer, answer.status_code)
     assert seconds < SOON_S
     assert psutil.Process(server.pid).memory_info().rss - before < 10 * MB
@@ -423,7 +452,7 @@ def test_who_does_not_go_on_is_sent_away(server: ApiServer) -> None:
         waiting = [
             *(pool.submit(raw, server, start, patience_s=3 * SOON_S) for start in (form, coded, line, line[:9])),
             *(pool.submit(trickle, server, start) for start in (coded, line + b"X: ")),
-            pool.submit(raw, server, answered, patience_s=3 * SOON_S),
+            pool.submit(raw, server, answered, patience_s=3 * SOON_S, to_the_end=True),
             pool.submit(raw, server, patience_s=3 * SOON_S),
         ]
         told = [one.result() for one in waiting]

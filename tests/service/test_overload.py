@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-from api_server import ApiServer, api_server
+from api_server import ApiServer, api_server, records
 from conftest import Project
 from PIL import Image
 
@@ -139,14 +141,45 @@ def test_ten_times_too_many_clients_are_told_so_at_once(built: Project, tmp_path
     assert waiting
 
 
-def records(folder: Path) -> list[dict[str, object]]:
-    """What the log of predictions holds; half a line fails."""
-    found = []
-    for file in sorted(folder.rglob("*.jsonl")):
-        text = file.read_text()
-        assert text.endswith("\n") or not text
-        found += [json.loads(line) for line in text.splitlines()]
-    return found
+def test_many_large_requests_at_once_do_not_fill_the_memory(built: Project, tmp_path: Path) -> None:
+    # Each of them is allowed; together they would end a server that has half a gigabyte.
+    limits = {"max_request_mb": 4.0, "max_image_mb": 4.0, "timeout_s": TIMEOUT_S}
+    begin = as_request(bytes(3_900_000))[:-20]
+    with api_server(built.root / DIGITS, tmp_path, limits) as server, server.client() as client:
+        process = psutil.Process(server.pid)
+        assert client.post("/predict", files={"file": a_large_picture()}).status_code == 200
+        before, most = process.memory_info().rss, 0
+
+        async def send() -> bytes:
+            reader, writer = await asyncio.open_connection(*server.address)
+            try:
+                writer.write(begin)
+                with suppress(ConnectionError):
+                    await writer.drain()
+                with suppress(ConnectionError):
+                    return await asyncio.wait_for(reader.read(), PATIENCE_S)
+            finally:
+                writer.close()
+            return b""
+
+        async def send_all() -> list[bytes]:
+            nonlocal most
+            sending = asyncio.gather(*(send() for _ in range(60)))
+            for _ in range(30):
+                await asyncio.sleep(0.1)
+                most = max(most, process.memory_info().rss)
+            # Small ones are answered all the while.
+            small = await asyncio.to_thread(client.post, "/predict", files={"file": a_large_picture()})
+            assert small.status_code == 200
+            return list(await sending)
+
+        said = asyncio.run(send_all())
+        assert client.post("/predict", files={"file": bytes(3_900_000)}).status_code == 415
+    statuses = Counter(answer[9:12].decode() for answer in said)
+    print(f"{statuses}, {(most - before) / 1e6:.0f} MB more")
+    assert set(statuses) <= {"503", "408", ""} and statuses["503"] > 10 and 1 <= statuses["408"] <= 8
+    assert all(b"retry-after: 1" in answer for answer in said if answer[9:12] == b"503")
+    assert most - before < 120_000_000
 
 
 @pytest.mark.parametrize("clients", [QUEUE, CLIENTS])
@@ -173,6 +206,8 @@ def test_told_to_stop_it_finishes_what_it_has_accepted(built: Project, tmp_path:
     answered = [told.headers["x-request-id"] for told in load.told if told.status == 200]
     logged = [record["request"] for record in records(log)]
     print(f"{len(answered)} answered, {load.unanswered} of {clients} without an answer, ended after {seconds:.2f} s")
+    # A request that arrives in the moment in which its idle connection is closed is lost, as HTTP allows it.
+    assert load.unanswered <= (2 if clients == QUEUE else clients / 2)
     assert len(answered) > 20 and set(Counter(told.status for told in load.told)) <= {200, 503}
     assert len(set(logged)) == len(logged)
     assert not set(answered) - set(logged)

@@ -21,14 +21,15 @@ from imagewright.serve import answers, problems
 from imagewright.serve.batching import Answer, Batcher, Full
 from imagewright.serve.envelope import Counters, Envelope
 from imagewright.serve.guard import Guard
-from imagewright.serve.intake import Upload, read_uploads
+from imagewright.serve.intake import MB, Upload, read_uploads
 from imagewright.serve.model import Model, Served
 from imagewright.serve.openapi import PREDICT, RESPONSES, describe
 from imagewright.serve.predictions import PredictionLog
 from imagewright.serve.problems import Problem
 
 PATHS = frozenset({"/predict", "/health", "/metadata", "/metrics", "/openapi.json"})
-RETRY_AFTER_S = 1
+AT_ONCE = 8
+"""Requests of the largest size that may be read at the same time."""
 
 
 def create_app(served: Served, config: ServeConfig) -> FastAPI:
@@ -70,7 +71,8 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
             allow_headers=["Authorization", "X-API-Key"],
             expose_headers=["Retry-After", "X-Bundle-Id", "X-Request-Id"],
         )  # fmt: skip
-    app.add_middleware(Envelope, counters=counters, bundle=served.id, paths=PATHS)
+    most = AT_ONCE * config.max_request_mb * MB
+    app.add_middleware(Envelope, counters=counters, bundle=served.id, paths=PATHS, most=most)
 
     @app.get("/health", summary="Whether the server lives and is ready", responses=RESPONSES)
     async def health() -> dict[str, Any]:
@@ -146,10 +148,7 @@ async def _ask(batcher: Batcher, uploads: list[Upload], timeout_s: float) -> lis
         # What was accepted goes its way through the runtime, whoever still waits.
         return await asyncio.wait_for(asyncio.shield(asked), timeout_s)
     except Full:
-        raise Problem(
-            HTTPStatus.SERVICE_UNAVAILABLE, "too many pictures wait already; ask again",
-            {"Retry-After": str(RETRY_AFTER_S)},
-        ) from None  # fmt: skip
+        raise problems.busy("too many pictures wait already; ask again") from None
     except TimeoutError:
         raise Problem(HTTPStatus.GATEWAY_TIMEOUT, f"there was no answer within {timeout_s:g} s; ask again") from None
     except TooLargeError as error:

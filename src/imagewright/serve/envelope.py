@@ -22,6 +22,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+ALWAYS = 1_000_000
+"""Bytes of its body that every request may send: those that send large pictures keep nobody else out."""
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -48,10 +50,12 @@ class Envelope:
         counters: to count in.
         bundle: the id that every answer has.
         paths: those that are counted by name; all others are counted together, since anybody can think of more.
+        most: bytes of bodies that are held at the same time, of all requests; beyond, one is told 503.
     """
 
-    def __init__(self, app: ASGIApp, counters: Counters, bundle: str, paths: frozenset[str]) -> None:
-        self._app, self._counters, self._bundle, self._paths = app, counters, bundle, paths
+    def __init__(self, app: ASGIApp, counters: Counters, bundle: str, paths: frozenset[str], most: float) -> None:
+        self._app, self._counters, self._bundle, self._paths, self._most = app, counters, bundle, paths, most
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -70,15 +74,28 @@ class Envelope:
                     headers[name] = value
             await send(message)
 
+        held = 0
+
+        async def measured() -> Message:
+            nonlocal held
+            message = await receive()
+            size = len(message.get("body", b""))
+            if self._held + size > self._most and held + size > ALWAYS:
+                raise problems.busy("too much is sent at the same time; ask again")
+            held += size
+            self._held += size
+            return message
+
         error: Exception | None = None
         try:
-            await self._app(scope, receive, enveloped)
+            await self._app(scope, measured, enveloped)
         except Exception as raised:  # a bug of ours: it is told in the log, and not to the client
             error = raised
             if not status:
                 told = problems.answer(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"this is our fault; number {number}"))
                 await told(scope, receive, enveloped)
         finally:
+            self._held -= held
             seconds = time.perf_counter() - started
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._counters.requests.labels(path, str(status)).inc()

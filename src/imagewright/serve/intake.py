@@ -150,10 +150,7 @@ async def _limited(request: Request, config: ServeConfig) -> AsyncGenerator[byte
 
 
 def _too_large(config: ServeConfig) -> Problem:
-    return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is larger than {config.max_request_mb:g} MB",
-        {"Connection": "close"},
-    )  # fmt: skip
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is larger than {config.max_request_mb:g} MB")
 
 
 def _not_instances(where: str = "") -> Problem:

@@ -133,7 +133,7 @@ def _read(path: Path, *keys: str) -> Any:
     except (OSError, ValueError) as error:
         raise ServeError(f"{path}: it cannot be read ({error})", "bring the whole folder again") from error
     for key in keys:
-        if key not in found:
+        if not isinstance(found, dict) or key not in found:
             raise ServeError(f"{path}: it has no {key!r}", "bring the whole folder again")
     return found
 

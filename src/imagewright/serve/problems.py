@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
 
 
 class Problem(Exception):
@@ -22,6 +23,11 @@ class Problem(Exception):
     def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None, **about: Any) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.about = status, detail, headers or {}, about
+
+
+def busy(detail: str) -> Problem:
+    """What to say where there is no room now; the client is told when to come again."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def answer(problem: Problem) -> JSONResponse:

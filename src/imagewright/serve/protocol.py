@@ -13,6 +13,8 @@ from imagewright.serve.envelope import HEADERS
 from imagewright.serve.problems import Problem, answer
 
 MAX_HEADER_BYTES = 64 * 1024
+MAX_DISCARDED_BYTES = 64_000_000
+"""Most clients look for an answer when they have sent all: one that was refused may go on for so long."""
 GRACE_S = 1.0
 """The application has its own limit for the body, and tells of it better."""
 LOGGER = logging.getLogger(__name__)
@@ -58,8 +60,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Leave what follows to the application."""
-        self._in_headers = False
+        self._in_headers, self._discarded = False, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Throw away what comes after the answer, but not for ever."""
+        if self.cycle.response_complete:
+            self._discarded += len(body)
+            if self._discarded > MAX_DISCARDED_BYTES:
+                self.transport.close()
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is here; between two of them, uvicorn's own limit holds."""

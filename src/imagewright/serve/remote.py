@@ -30,7 +30,10 @@ def brought(place: str) -> Iterator[Path]:
         try:
             files, path = fsspec.url_to_fs(place.rstrip("/"))
             files.get_file(f"{path}/bundle.json", f"{folder}/bundle.json")
-            for name in read_json(Path(folder) / "bundle.json")["files"]:
+            about = read_json(Path(folder) / "bundle.json")
+            if not isinstance(about, dict) or not isinstance(about.get("files"), dict):
+                raise ServeError(f"{place}: its bundle.json lists no files", "bring the whole folder there again")
+            for name in about["files"]:
                 if Path(name).name != name:
                     raise ServeError(f"{place}: bundle.json names {name!r}, which is no file of it", "do not trust it")
                 files.get_file(f"{path}/{name}", f"{folder}/{name}")
