@@ -20,6 +20,13 @@ Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 MAX_PIXELS = 100_000_000
+Image.init()
+# What photographs, scans and masks come in. Some of the others start a program (EPS: Ghostscript).
+FORMATS = tuple(
+    name
+    for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+    if name in Image.OPEN
+)
 IGNORED = 255
 """The class index, in a stored mask, of a pixel that counts in no loss and no metric."""
 Array = NDArray[np.uint8]
@@ -175,7 +182,7 @@ def _opened(content: bytes, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content))
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         raise NoPictureError("the content is no picture, whatever the name says", "replace it or remove it") from None
     except Exception as error:  # a decoder may raise anything on a hostile header
@@ -213,7 +220,10 @@ def _converted(image: Image.Image, spec: Input) -> Image.Image:
         image = image.convert("RGBA")
         behind = Image.new("RGBA", image.size, (spec.background,) * 3 + (255,))
         image = Image.alpha_composite(behind, image)
-    return image if image.mode == mode else image.convert(mode)
+    try:
+        return image if image.mode == mode else image.convert(mode)
+    except ValueError as error:
+        raise DataError(f"{image.mode} colours cannot be converted", "save it as RGB or grey") from error
 
 
 def _fitted(image: Image.Image, spec: Input, resampling: Image.Resampling, border: int) -> Image.Image:

@@ -43,7 +43,7 @@ def read_limits(path: Path | None) -> ServeConfig:
         return ServeConfig.model_validate(yaml.safe_load(path.read_text()) or {})
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"{path}: it cannot be read ({error})", "take config/serve/default.yaml as a pattern"
+            f"{path}: it cannot be read ({' '.join(str(error).split())})", "take config/serve/default.yaml as a pattern"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagewright.errors import DataError, first_line
 from imagewright.imaging import load_image
 from imagewright.serve.model import Model, Served
 
@@ -99,10 +98,8 @@ class Batcher:
     def _decode(self, content: bytes) -> _Waiting:
         try:
             image = load_image(content, self._served.input, self._served.max_pixels)
-        except BaseException as error:
+        except BaseException:
             self._done(1)
-            if isinstance(error, ValueError):  # Pillow decodes it, but has no way to this model's colours
-                raise DataError(f"the picture cannot be converted ({first_line(error)})", "save it as PNG") from None
             raise
         waiting = _Waiting(image, Future())
         self._queue.put(waiting)
