@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import yaml
 from conftest import Project
+from processes import end
 
 START_S = 90
 STOP_S = 45
@@ -85,13 +86,7 @@ def api_server(
     try:
         yield ApiServer(_wait(process, folder), process, folder / "printed.log")
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(STOP_S)
+        end(process, STOP_S)
 
 
 def refusal(

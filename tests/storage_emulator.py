@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psutil
+from processes import end
 
 START_S = 30
 STOP_S = 10
@@ -44,7 +45,7 @@ def storage_emulator(folder: Path, *buckets: str) -> Iterator[str]:
             yield url
             return
         finally:
-            _stop(process)
+            end(process, STOP_S)
     raise RuntimeError(f"the storage emulator does not start: {(folder / 'log').read_text()[-2000:]}")
 
 
@@ -102,12 +103,3 @@ def _answers(process: "subprocess.Popen[bytes]", url: str) -> bool:
                     return response.status == 200
         time.sleep(0.05)
     return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_S)

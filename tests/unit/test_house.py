@@ -42,6 +42,12 @@ def relative(path: Path) -> str:
     return path.relative_to(CHECKOUT).as_posix()
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    # pytest takes the second one for the first, and collects neither.
+    names = [path.name for path in (CHECKOUT / "tests").rglob("test_*.py")]
+    assert len(names) > 50 and sorted(names) == sorted(set(names))
+
+
 def test_imports_only_go_down() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], cwd=CHECKOUT, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imagewright.colours import colour, overlaid
 from imagewright.imaging import IGNORED
 from imagewright.tensors.dataset import TensorSplit
 
@@ -19,7 +20,7 @@ from matplotlib.patches import Rectangle
 
 COLUMNS = 6
 LABEL = 16
-MARKS = plt.get_cmap("tab10")
+OPACITY = 0.55
 
 
 def draw_curves(history: pd.DataFrame, monitor: str, path: Path) -> None:
@@ -113,16 +114,13 @@ def draw_overlays(
     for column, position in enumerate(chosen):
         image, truth = test.images[position], np.asarray(test.targets[position])
         for line, mask in enumerate((None, truth, masks[position])):
-            _show(grid[line, column], image)
-            if mask is not None:
-                colours = MARKS(mask % 10)
-                colours[..., 3] = np.where((mask == 0) | (mask == IGNORED), 0.0, 0.55)
-                grid[line, column].imshow(colours)
+            shown = image if mask is None else overlaid(image, np.where(mask == IGNORED, 0, mask), OPACITY)
+            _show(grid[line, column], shown)
         mean = np.nanmean(dice[position][1:]) if np.isfinite(dice[position][1:]).any() else np.nan
         grid[0, column].set_title(f"{_short(rows['id'][position])}\nDice {mean:.2f}", fontsize=7)
     for line, name in enumerate(("image", "true", "predicted")):
         grid[line, 0].text(-0.08, 0.5, name, transform=grid[line, 0].transAxes, rotation=90, va="center", ha="right")
-    handles = [Rectangle((0, 0), 1, 1, color=MARKS(i % 10)) for i in range(1, len(classes))]
+    handles = [Rectangle((0, 0), 1, 1, color=[part / 255 for part in colour(i)]) for i in range(1, len(classes))]
     figure.legend(handles, list(classes[1:]), loc="outside lower center", ncols=min(len(classes), 8), fontsize=8)
     figure.suptitle("The images with the most wrong pixels")
     _save(figure, path)

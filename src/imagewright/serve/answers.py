@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagewright.colours import overlaid
 from imagewright.imaging import encode_png
 from imagewright.serve.batching import Answer
 from imagewright.serve.model import Served
@@ -63,27 +64,6 @@ def mask_png(answer: Answer) -> bytes:
     return encode_png(class_indices(answer))
 
 
-def overlay_png(served: Served, answer: Answer) -> bytes:
+def overlay_png(answer: Answer) -> bytes:
     """The picture as the model saw it, with each class but the first in a colour of its own."""
-    image = np.broadcast_to(answer.image, (*answer.image.shape[:2], 3)).astype(np.float32)
-    mask = class_indices(answer)
-    colours = np.array([colour(index) for index in range(len(served.classes))], np.float32)
-    blended = (1 - OPACITY) * image + OPACITY * colours[mask]
-    return encode_png(np.where((mask > 0)[..., np.newaxis], blended, image).round().astype(np.uint8))
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """Of a class: red, green and blue, 0 to 255. Okabe and Ito's, which do not need all three kinds of cones."""
-    return COLOURS[index % len(COLOURS)]
-
-
-COLOURS = (
-    (0, 0, 0),
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
+    return encode_png(overlaid(answer.image, class_indices(answer), OPACITY))

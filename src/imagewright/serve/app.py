@@ -133,7 +133,7 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
         if as_ == "png":
             return Response(answers.mask_png(found[0]), media_type="image/png")
         if as_ == "overlay":
-            return Response(answers.overlay_png(served, found[0]), media_type="image/png")
+            return Response(answers.overlay_png(found[0]), media_type="image/png")
         return {"bundle": served.id, "runtime": served.runtime, "ms": milliseconds, "predictions": told}
 
     describe(app, served)

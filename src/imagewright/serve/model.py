@@ -45,7 +45,7 @@ class Served:
 
 
 def open_served(folder: Path, runtime: str | None = None, ungated: bool = False) -> Served:
-    """Read a folder and check every file that is used against its hash.
+    """Read a folder and check every file of it that has a recorded hash, whichever runtime is to answer.
 
     Args:
         folder: a bundle; or what `export` wrote, with `ungated`.
@@ -65,20 +65,22 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
         )
     bundle = _read(folder / "bundle.json", "id", "files", "runtimes") if gated else {}
     hashes = bundle["files"] if gated else _read(folder / "export.json", "sha256")["sha256"]
-    for name in ("export.json", "input.json", "labels.json"):
-        _check(folder / name, hashes.get(name))
+    if not isinstance(hashes, dict):
+        raise ServeError(f"{folder}: it lists no files", "bring the whole folder again")
+    for name, expected in hashes.items():
+        _check(folder, name, expected)
     export, form, labels = (_read(folder / f"{name}.json") for name in ("export", "input", "labels"))
-    if gated and not ungated:
-        _check(folder / "gate.json", hashes.get("gate.json"))
-        if not _read(folder / "gate.json")["passed"]:
-            raise ServeError(f"{folder}: the gate said no", "its reasons are in gate.json; or say --ungated")
     files = bundle["runtimes"] if gated else export["runtimes"]
     chosen = runtime or bundle.get("default_runtime") or "onnx"
     if chosen not in files:
         raise ServeError(f"{folder}: there is no runtime {chosen!r}", f"take one of: {', '.join(sorted(files))}")
-    if Path(files[chosen]).name != files[chosen]:
-        raise ServeError(f"{folder}: it names {files[chosen]!r}, which is no file of it", "do not trust it")
-    _check(folder / files[chosen], hashes.get(files[chosen]))
+    # export.json has the hashes of an exported folder, so only a bundle has its own.
+    used = ["input.json", "labels.json", files[chosen], *(["export.json", "gate.json"] if gated else [])]
+    for name in used:
+        if name not in hashes:
+            raise ServeError(f"{folder / name}: no hash of it was recorded", "bring the whole folder again")
+    if gated and not ungated and not _read(folder / "gate.json")["passed"]:
+        raise ServeError(f"{folder}: the gate said no", "its reasons are in gate.json; or say --ungated")
     shape = {name: form[name] for name in ("height", "width", "colour", "fit", "background")}
     return Served(
         id=bundle["id"] if gated else f"{UNGATED}-{sha256(folder / 'export.json')[:12]}",
@@ -138,11 +140,11 @@ def _read(path: Path, *keys: str) -> Any:
     return found
 
 
-def _check(path: Path, expected: str | None) -> None:
+def _check(folder: Path, name: str, expected: str) -> None:
+    if Path(name).name != name:
+        raise ServeError(f"{folder}: it names {name!r}, which is no file of it", "do not trust it")
+    path = folder / name
     if not path.is_file():
         raise ServeError(f"{path}: it is missing", "bring the whole folder again")
-    # export.json of an exported folder has the hashes, so it cannot have its own.
-    if expected is None and path.name != "export.json":
-        raise ServeError(f"{path}: no hash of it was recorded", "bring the whole folder again")
-    if expected is not None and sha256(path) != expected:
+    if sha256(path) != expected:
         raise ServeError(f"{path}: it is not the file that was judged", "bring the whole folder again")

@@ -155,7 +155,7 @@ class _Pictures:
         self._taken: set[str] = set()
 
     def __call__(self, served: Served, answer: Answer, file: Path, threshold: float | None) -> None:
-        content = answers.mask_png(answer) if self._form == "png" else answers.overlay_png(served, answer)
+        content = answers.mask_png(answer) if self._form == "png" else answers.overlay_png(answer)
         # Two folders may have a picture of the same name each.
         name = file.stem if file.stem not in self._taken else "-".join(file.with_suffix("").parts[-2:])
         if name in self._taken:

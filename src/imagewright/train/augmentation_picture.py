@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from imagewright.colours import overlaid
 from imagewright.tensors.dataset import IGNORE_INDEX, Batch, TensorSplit
 
 COLUMNS = 8
@@ -17,11 +18,6 @@ SMALLEST = 96
 """Side of a cell in pixels, at least: small pictures are enlarged."""
 GAP = 4
 OPACITY = 0.4
-# Okabe and Ito's colours, which the colour-blind can tell apart; the first class stays as it is.
-COLOURS = np.array(
-    [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]]
-)
-IGNORED_COLOUR = np.array([0, 0, 0])
 
 
 def draw_augmented(
@@ -63,6 +59,7 @@ def _cells(images: Tensor, targets: Tensor) -> list[NDArray[np.uint8]]:
 
 
 def _overlaid(picture: NDArray[np.uint8], mask: NDArray[np.int64]) -> NDArray[np.uint8]:
-    colours = np.where((mask == IGNORE_INDEX)[..., None], IGNORED_COLOUR, COLOURS[(mask - 1) % len(COLOURS)])
-    mixed = (1 - OPACITY) * picture + OPACITY * colours
-    return np.where((mask == 0)[..., None], picture, np.rint(mixed)).astype(np.uint8)
+    ignored = mask == IGNORE_INDEX
+    overlay = overlaid(picture, np.where(ignored, 0, mask), OPACITY)
+    overlay[ignored] = np.rint((1 - OPACITY) * picture[ignored]).astype(np.uint8)
+    return overlay

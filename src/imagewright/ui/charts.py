@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagewright.ui.overlay import colour
+from imagewright.colours import colour
 
 MOST_BARS = 10
 BAR_PX = 26

@@ -1,32 +1,16 @@
-"""A mask over its picture: the class of each pixel, its colour, and how much of the picture each class covers."""
+"""A mask over its picture: the class of each pixel, and how much of the picture each class covers."""
 
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagewright.colours import overlaid
+
 Fit = Literal["stretch", "crop", "pad"]
 UNSEEN = -1
 """The index of a pixel that was cut off before the model saw the picture."""
 SHADE = 0.35
-# Okabe and Ito's, which do not need all three kinds of cones.
-COLOURS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-DARKER = 0.6
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """Of a class but the first, which has none: red, green and blue, 0 to 255; from the eighth on, they get darker."""
-    turn, position = divmod(index - 1, len(COLOURS))
-    red, green, blue = (round(value * DARKER**turn) for value in COLOURS[position])
-    return red, green, blue
 
 
 def placed(mask: NDArray[np.uint8], height: int, width: int, fit: Fit) -> NDArray[np.int16]:
@@ -76,12 +60,10 @@ def blended(image: NDArray[np.uint8], indices: NDArray[np.int16], opacity: float
     Returns:
         height × width × 3, uint8; the first class has no colour, and what the model did not see is darkened.
     """
-    top = max(int(indices.max()), 0)
-    table = np.array([(0, 0, 0), *(colour(index) for index in range(1, top + 1))], np.float32)
-    weight = np.where(indices > 0, opacity, 0.0)[..., np.newaxis].astype(np.float32)
-    mixed = (1 - weight) * image + weight * table[np.maximum(indices, 0)]
-    mixed[indices == UNSEEN] *= SHADE
-    return mixed.round().astype(np.uint8)
+    mixed = overlaid(image, indices, opacity)
+    unseen = indices == UNSEEN
+    mixed[unseen] = np.rint(SHADE * mixed[unseen]).astype(np.uint8)
+    return mixed
 
 
 def _coordinates(
