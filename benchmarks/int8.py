@@ -10,16 +10,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from exported import export_classifier
 from rounds import take_turns, write_ratios
 
-from imagewright.config.export import ExportConfig, Int8
-from imagewright.export.write import export_model
-from imagewright.files import write_json
 from imagewright.gate.runtimes import open_runtimes
-from imagewright.models.build import ModelSpec
-from imagewright.models.network import build_network, save_weights
 
-SIDE, CHANNELS, CLASSES = 224, 3, 1000
+SIDE, CLASSES = 224, 1000
 GOAL = 2.5
 
 
@@ -29,24 +25,12 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads of every runtime.")] = 2,
 ) -> None:
     """Export a resnet18 as the workflow does and time its runtimes on one picture at a time."""
-    torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (16, SIDE, SIDE, CHANNELS), dtype=np.uint8)
+    pictures = generator.integers(0, 256, (16, SIDE, SIDE, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for name in ("selected", "tensors", "exported"):
-            (root / name).mkdir()
-        spec = ModelSpec("timm", "resnet18", CHANNELS, CLASSES, "classification", SIDE, SIDE)
-        save_weights(build_network(spec, [0.5] * 3, [0.25] * 3), root / "selected/model.safetensors")
-        form = {"height": SIDE, "width": SIDE, "colour": "rgb", "fit": "crop", "background": 0}
-        classes = [str(number) for number in range(CLASSES)]
-        selection = {"model": spec.to_dict(), "input": form, "max_pixels": 10**8, "temperature": 1.0, "ignore": []}
-        write_json(root / "selected/selection.json", selection | {"task": "classification", "classes": classes})
-        np.save(root / "tensors/train.images.npy", pictures)
-        np.save(root / "tensors/train.targets.npy", np.zeros(len(pictures), np.int64))
-        config = ExportConfig(int8=Int8(images=len(pictures)))
-        export_model(config, root / "selected", root / "tensors", root / "exported")
-        runtimes = open_runtimes(root / "selected", root / "exported", threads)
+        export_classifier("resnet18", SIDE, CLASSES, pictures, root)
+        runtimes = open_runtimes(root / "selected", root / "exported", threads, ("onnx", "int8"))
         seconds = take_turns(
             {name: lambda runtime=runtime: runtime(pictures[:1]) for name, runtime in runtimes.items()}, rounds, calls
         )

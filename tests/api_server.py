@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,21 @@ def refusal(
     assert error.startswith("error: ") and remedy.startswith("  "), said
     assert not (folder / "address").exists()
     return said
+
+
+def refused(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
+    """Check that an answer is a problem as RFC 9457 has it and says these words, and give it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-bundle-id"]
+    problem = answer.json()
+    assert problem["type"] == "about:blank"
+    assert (problem["status"], problem["title"]) == (status, HTTPStatus(status).phrase)
+    assert problem["detail"]
+    for word in words:
+        assert word in problem["detail"]
+    assert "predictions" not in problem
+    return dict(problem)
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

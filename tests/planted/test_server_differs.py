@@ -8,8 +8,8 @@ from conftest import Project
 from stopped import check_passes, check_stopped
 
 MODEL, BATCHING, ANSWERS = (f"src/imagewright/serve/{name}.py" for name in ("model", "batching", "answers"))
-ASKED = "return self._session.run([wanted], {given: images})[0]  # type: ignore[no-any-return]"
-DECODED = "waiting = _Waiting(image, Future())"
+ASKED = "return self._engine(images)"
+DECODED = "answers = _tried(self._model.answer, np.stack(images))"
 BEST = "best = int(order[0])"
 MASK = "    return indices\n"
 
@@ -26,9 +26,9 @@ def check_gate_stops(built: Project, project: Project, experiment: str, *words: 
     ("planted", "wrong"),
     [
         # Half the brightness: what a second division does.
-        (DECODED, "image = image // 2\n        " + DECODED),
+        (DECODED, DECODED.replace("np.stack(images)", "np.stack(images) // 2")),
         # Light on dark, as some data sets are stored.
-        (DECODED, "image = 255 - image\n        " + DECODED),
+        (DECODED, DECODED.replace("np.stack(images)", "255 - np.stack(images)")),
     ],
     ids=["scaled twice", "inverted"],
 )
@@ -39,7 +39,7 @@ def test_another_normalisation(built: Project, project: Project, planted: str, w
 
 def test_logits_passed_as_probabilities(built: Project, project: Project) -> None:
     # The order of the classes is the same, so that every label is right.
-    project.edit(MODEL, ASKED, ASKED.replace("return ", "return np.log(").replace("[0]  #", "[0] + 1e-9)  #"))
+    project.edit(MODEL, ASKED, ASKED.replace("self._engine(images)", "np.log(self._engine(images) + 1e-9)"))
     check_gate_stops(built, project, "digits8", "holds no probabilities")
 
 
@@ -58,7 +58,7 @@ def test_a_stub_of_masks(built: Project, project: Project) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_always_raises(built: Project, project: Project) -> None:
-    project.edit(MODEL, ASKED, ASKED.replace("[0]", "[1]"))
+    project.edit(MODEL, ASKED, ASKED.replace("(images)", "(images[0])"))
     check_gate_stops(built, project, "digits8", "the server answered", "with 500")
 
 

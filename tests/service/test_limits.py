@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import hashlib
 import io
 import re
 import select
@@ -13,19 +12,15 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import psutil
 import pytest
-from api_server import ApiServer, api_server
+from api_server import ApiServer, api_server, refused
 from conftest import Project
 from PIL import Image
-
-from imagewright.serve.guard import KEYS
 
 DIGITS = "results/bundle/digits8"
 MB = 1_000_000
@@ -81,21 +76,6 @@ def gif_bomb(width: int, height: int) -> bytes:
     struct.pack_into("<HH", content, 6, width, height)
     struct.pack_into("<HH", content, content.index(b"\x2c\0\0\0\0") + 5, width, height)
     return bytes(content)
-
-
-def refused(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
-    """Check that an answer is a problem as RFC 9457 has it, and give it."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["x-bundle-id"]
-    problem = answer.json()
-    assert problem["type"] == "about:blank"
-    assert (problem["status"], problem["title"]) == (status, HTTPStatus(status).phrase)
-    assert problem["detail"]
-    for word in words:
-        assert word in problem["detail"]
-    assert "predictions" not in problem
-    return dict(problem)
 
 
 def raw(
@@ -213,7 +193,7 @@ def test_too_many_images(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "bomb",
-    [png_bomb(10_001, 10_000), png_bomb(2**31 - 1, 2**31 - 1), png_bomb(1, 100_000_001), gif_bomb(65_535, 65_535)],
+    [png_bomb(10_001, 5_000), png_bomb(2**31 - 1, 2**31 - 1), png_bomb(1, 50_000_001), gif_bomb(65_535, 65_535)],
     ids=["just too large", "largest", "one column", "gif"],
 )
 def test_a_picture_with_too_many_pixels_is_not_decoded(server: ApiServer, client: httpx.Client, bomb: bytes) -> None:
@@ -270,9 +250,9 @@ def test_a_picture_whose_colours_cannot_be_converted(client: httpx.Client) -> No
 
 def test_one_bad_picture_among_good_ones(client: httpx.Client) -> None:
     # No answers to two of three: the client could not tell which.
-    files = [("file", picture()), ("file", b"no picture"), ("file", picture())]
+    files = [("file", picture()), ("file", ("bad.png", b"no picture")), ("file", picture())]
     for _ in range(10):  # a place in the queue that is not given back would be missing by now
-        refused(client.post("/predict", files=files), 415)
+        assert refused(client.post("/predict", files=files), 415)["file"] == "bad.png"
 
 
 @pytest.mark.parametrize(
@@ -457,54 +437,3 @@ def test_who_does_not_go_on_is_sent_away(server: ApiServer) -> None:
         assert answer
         refused(answer, 408)
     assert all(0.5 < seconds < 2 + SOON_S for _, seconds in told)
-
-
-def test_a_key_opens_and_nothing_else(built: Project, tmp_path: Path) -> None:
-    keys = ["first key", "second-key/+="]
-    hashes = ",".join(hashlib.sha256(key.encode()).hexdigest() for key in keys)
-    files = {"file": picture()}
-    with (
-        api_server(built.root / DIGITS, tmp_path, {"rate_limit": "5/minute"}, **{KEYS: hashes}) as server,
-        server.client() as client,
-    ):
-        for headers in (
-            {}, {"X-API-Key": "third"}, {"X-API-Key": ""}, {"X-API-Key": hashes[:64]}, {"Authorization": keys[0]},
-            {"Authorization": f"Basic {keys[0]}"}, {"Authorization": "Bearer"}, {"X-API-Key": "\xe9".encode("latin-1")},
-        ):  # fmt: skip
-            answer = client.post("/predict", files=files, headers=headers)
-            refused(answer, 401, "X-API-Key")
-            assert answer.headers["www-authenticate"] == "Bearer"
-            refused(client.get("/metadata", headers=headers), 401)
-        # A load balancer and Prometheus have no key.
-        assert [client.get(path).status_code for path in ("/health", "/metrics")] == [200, 200]
-        # Whoever was refused has not used up what the first key may ask.
-        for headers in (
-            {"X-API-Key": keys[0]},
-            {"Authorization": f"Bearer {keys[0]}"},
-            {"Authorization": f"bearer {keys[0]}"},
-        ):
-            assert client.post("/predict", files=files, headers=headers).status_code == 200
-        for _ in range(2):
-            assert client.get("/metadata", headers={"X-API-Key": keys[0]}).status_code == 200
-        answer = client.post("/predict", files=files, headers={"X-API-Key": keys[0]})
-        refused(answer, 429, "5 per 1 minute")
-        assert 1 <= int(answer.headers["retry-after"]) <= 60
-        # One client's haste is not another's.
-        assert client.post("/predict", files=files, headers={"X-API-Key": keys[1]}).status_code == 200
-        assert not any(key in server.log.read_text() for key in [*keys, hashes[:64]])
-
-
-def test_without_keys_addresses_have_their_rate(built: Project, tmp_path: Path) -> None:
-    with api_server(built.root / DIGITS, tmp_path, {"rate_limit": "2/second"}) as server, server.client() as client:
-        said = [client.post("/predict", files={"file": picture()}) for _ in range(6)]
-        assert [answer.status_code for answer in said[:2]] == [200, 200]
-        late = [answer for answer in said if answer.status_code != 200]
-        assert late and all(refused(answer, 429) for answer in late)
-        # A header that anybody can write makes nobody a new client.
-        said = [
-            client.post("/predict", files={"file": picture()}, headers={"X-Forwarded-For": f"10.0.0.{n}"})
-            for n in range(6)
-        ]
-        assert 429 in [answer.status_code for answer in said]
-        time.sleep(int(late[0].headers["retry-after"]) + 0.2)
-        assert client.post("/predict", files={"file": picture()}).status_code == 200

@@ -53,7 +53,7 @@ def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) 
             )
     write_json(out / "gate.json", gate)
     marks = fingerprints(section, results, lock)
-    default = gate["default_runtime"]
+    default, judged = gate["default_runtime"], gate["runtimes"]
     bundle = {
         "id": bundle_id(marks),
         "experiment": section.experiment,
@@ -70,7 +70,7 @@ def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) 
         "pretrained": export["pretrained"],
         "temperature": export["temperature"],
         # Only what is within its limits may answer; a runtime that was left out stays in the folder as evidence.
-        "runtimes": {name: file for name, file in export["runtimes"].items() if gate["runtimes"][name]["passed"]},
+        "runtimes": {name: file for name, file in export["runtimes"].items() if judged.get(name, {}).get("passed")},
         "default_runtime": default,
         "metrics": gate["runtimes"][default]["metrics"],
         "primary_metric": gate["primary_metric"],

@@ -32,6 +32,7 @@ class GateConfig(Section):
 
     onnx: RuntimeLimits
     int8: RuntimeLimits
+    openvino: RuntimeLimits | None = None
     http: LiveLimits = LiveLimits()
     min_metric: Share | None = None
     max_class_excess: Share = 0.3

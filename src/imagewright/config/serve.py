@@ -17,11 +17,12 @@ class ServeConfig(Section):
     """One file of `config/serve/`; the defaults here are those of `default.yaml`."""
 
     threads: Count = 2
-    decoders: Count = 2
+    workers: Count = 2
     max_batch: Count = 8
     queue: Count = 64
     max_request_mb: Annotated[float, Field(gt=0)] = 32.0
     max_image_mb: Annotated[float, Field(gt=0)] = 16.0
+    max_megapixels: Annotated[float, Field(gt=0)] = 50.0
     max_images: Count = 16
     timeout_s: Seconds = 10.0
     shutdown_s: Seconds = 30.0

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imagewright.config.gate import GateConfig, GateSection, RuntimeLimits
+from imagewright.engines import OPENVINO
 from imagewright.errors import EvidenceError, GateError
 from imagewright.files import read_json, write_json
 from imagewright.gate.compare import REFERENCE, Comparison, compare_runtimes
@@ -58,7 +59,8 @@ def judge_export(
     predictions = pd.read_parquet(evaluated / "predictions.parquet")
     evaluation = read_json(evaluated / "metrics.json")
     check_calibrated_on_train(read_json(exported / "export.json"), meta)
-    runtimes = open_runtimes(selected, exported, limits.threads)
+    judged = [name for name in ("onnx", "int8", OPENVINO) if getattr(limits, name)]
+    runtimes = open_runtimes(selected, exported, limits.threads, judged)
     found, probabilities = compare_runtimes(runtimes, test, limits.batch_size, limits.latency_runs)
 
     primary = PRIMARY[task]
@@ -80,7 +82,8 @@ def judge_export(
     reasons = model_reasons(found[REFERENCE], evaluation, primary, classes, limits)
     reasons += same_as_evaluated(predictions, probabilities, entries, evaluation, primary, classes)
     reasons += [reason for name in entries if _limits_of(name, limits).required for reason in broken[name]]
-    passing = [name for name in entries if name != REFERENCE and not broken[name]]
+    # A server need not have OpenVINO.
+    passing = [name for name in entries if name not in (REFERENCE, OPENVINO) and not broken[name]]
     for name, entry in entries.items():
         entry["passed"] = not broken[name]
     default = min(passing, key=lambda name: entries[name]["p50_ms"]) if passing else None

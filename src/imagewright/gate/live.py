@@ -31,7 +31,7 @@ TOLD = 400
 SUM = 1e-3
 """How far the sum of a picture's probabilities may be from 1."""
 # A test split may hold pictures that a public server would not take: how large they are is not what is judged here.
-LIMITS = {"max_request_mb": 4000.0, "max_image_mb": 4000.0, "timeout_s": float(ANSWER_S)}
+LIMITS = {"max_request_mb": 4000.0, "max_image_mb": 4000.0, "max_megapixels": 4000.0, "timeout_s": float(ANSWER_S)}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -18,18 +20,35 @@ from imagewright.config.serve import ServeConfig
 from imagewright.errors import DataError, NoPictureError, ServeError, TooLargeError
 from imagewright.features import image_features
 from imagewright.serve import answers, problems
-from imagewright.serve.batching import Answer, Batcher, Full
+from imagewright.serve.batching import Answer, Batcher, Full, Refused
 from imagewright.serve.envelope import Counters, Envelope
 from imagewright.serve.guard import Guard
 from imagewright.serve.intake import MB, Upload, read_uploads
 from imagewright.serve.model import Model, Served
-from imagewright.serve.openapi import PREDICT, RESPONSES, describe
+from imagewright.serve.openapi import RESPONSES, describe, predict_request
 from imagewright.serve.predictions import PredictionLog
 from imagewright.serve.problems import Problem
 
 PATHS = frozenset({"/predict", "/health", "/metadata", "/metrics", "/openapi.json"})
+MEGA = 1_000_000
 AT_ONCE = 8
 """Requests of the largest size that may be read at the same time."""
+REFUSED = {
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NoPictureError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    DataError: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""What is wrong with a picture, the narrower kinds first."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is said of a picture: its label (of masks: the largest class), the prediction, a PNG, and its features."""
+
+    label: str
+    said: dict[str, Any]
+    drawn: bytes | None
+    features: dict[str, float]
 
 
 def create_app(served: Served, config: ServeConfig) -> FastAPI:
@@ -40,12 +59,14 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
         config: its limits.
 
     Raises:
-        ServeError: the runtime does not take the model, or the log of predictions cannot be written.
+        ConfigError: the runtime does not take the model.
+        ServeError: the log of predictions cannot be written.
     """
+    served = replace(served, max_pixels=int(min(served.max_pixels, config.max_megapixels * MEGA)))
     model, guard, counters = Model(served, config.threads), Guard(config.rate_limit), Counters()
     log = PredictionLog(config.log_predictions, config.log_images) if config.log_predictions else None
     # The pictures of one request fit at least.
-    batcher = Batcher(served, model, config.decoders, config.max_batch, max(config.queue, config.max_images))
+    batcher = Batcher(served, model, config.workers, config.max_batch, max(config.queue, config.max_images))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -76,7 +97,10 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
 
     @app.get("/health", summary="Whether the server lives and is ready", responses=RESPONSES)
     async def health() -> dict[str, Any]:
-        return {"status": "ok", "live": True, "ready": True, "bundle": served.id}
+        return {"status": "ok", "live": True, "ready": True, "bundle": served.id, "runtime": served.runtime}
+
+    # Load balancers ask so.
+    app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
 
     @app.get("/metadata", summary="What is served", responses=RESPONSES)
     async def metadata(request: Request) -> dict[str, Any]:
@@ -89,6 +113,7 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
             "names": served.names,
             "input": served.input.to_dict(),
             "max_pixels": served.max_pixels,
+            "limits": {name: getattr(config, name) for name in ("max_request_mb", "max_image_mb", "max_images")},
             **served.about,
         }
 
@@ -97,7 +122,9 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
         counters.waiting.set(batcher.waiting)
         return Response(generate_latest(counters.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/predict", summary="Ask the model", responses=RESPONSES, openapi_extra=PREDICT)
+    @app.post(
+        "/predict", summary="Ask the model", responses=RESPONSES, openapi_extra=predict_request(config.max_images)
+    )
     async def predict(
         request: Request,
         as_: Annotated[
@@ -112,36 +139,38 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
         uploads = await read_uploads(request, config)
         if as_ != "json" and len(uploads) > 1:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"one picture at a time as {as_}; several come as JSON")
+
+        def tell(position: int, one: Answer) -> _Told:
+            if served.task == "classification":
+                said = answers.of_class(served, one, uploads[position].name, top, threshold)
+                label = said["label"]
+            else:
+                said = answers.of_mask(served, one, uploads[position].name)
+                label = max(said["areas"], key=said["areas"].get)
+            drawn = {"json": lambda _: None, "png": answers.mask_png, "overlay": answers.overlay_png}[as_](one)
+            return _Told(label, said, drawn, image_features(one.image) if log else {})
+
         started = time.perf_counter()
-        found = await _ask(batcher, uploads, config.timeout_s)
-        if served.task == "classification":
-            told = [
-                answers.of_class(served, one, upload.name, top, threshold)
-                for one, upload in zip(found, uploads, strict=True)
-            ]
-            labels = [one["label"] for one in told]
-        else:
-            told = [answers.of_mask(served, one, upload.name) for one, upload in zip(found, uploads, strict=True)]
-            labels = [max(one["areas"], key=one["areas"].get) for one in told]
+        told = await _ask(batcher, uploads, tell, config.timeout_s)
         milliseconds = round((time.perf_counter() - started) * 1000, 3)
-        for label in labels:
-            counters.predictions.labels(label).inc()
-        if log:
-            for upload, one, prediction in zip(uploads, found, told, strict=True):
-                record = _record(request, served, upload, one, prediction, milliseconds)
-                log.append(record, upload.content)
-        if as_ == "png":
-            return Response(answers.mask_png(found[0]), media_type="image/png")
-        if as_ == "overlay":
-            return Response(answers.overlay_png(found[0]), media_type="image/png")
-        return {"bundle": served.id, "runtime": served.runtime, "ms": milliseconds, "predictions": told}
+        for upload, one in zip(uploads, told, strict=True):
+            counters.predictions.labels(one.label).inc()
+            if log:
+                log.append(_record(request, served, upload, one, milliseconds), upload.content)
+        if told[0].drawn is not None:
+            return Response(told[0].drawn, media_type="image/png")
+        said = {"bundle": served.id, "runtime": served.runtime, "ms": milliseconds}
+        # FastAPI would look through all of it once more for what is no JSON.
+        return JSONResponse(said | {"predictions": [one.said for one in told]})
 
     describe(app, served)
     return app
 
 
-async def _ask(batcher: Batcher, uploads: list[Upload], timeout_s: float) -> list[Answer]:
-    asked = asyncio.ensure_future(batcher.answer([upload.content for upload in uploads]))
+async def _ask(
+    batcher: Batcher, uploads: list[Upload], tell: Callable[[int, Answer], _Told], timeout_s: float
+) -> list[_Told]:
+    asked = asyncio.ensure_future(batcher.answer([upload.content for upload in uploads], tell))
     # Where nobody waits any longer, nobody looks at what went wrong either.
     asked.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
@@ -151,25 +180,21 @@ async def _ask(batcher: Batcher, uploads: list[Upload], timeout_s: float) -> lis
         raise problems.busy("too many pictures wait already; ask again") from None
     except TimeoutError:
         raise Problem(HTTPStatus.GATEWAY_TIMEOUT, f"there was no answer within {timeout_s:g} s; ask again") from None
-    except TooLargeError as error:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.problem) from None
-    except NoPictureError as error:
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, error.problem) from None
-    except DataError as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.problem) from None
+    except Refused as refused:
+        for kind, status in REFUSED.items():
+            if isinstance(refused.__cause__, kind):
+                raise Problem(status, refused.__cause__.problem, file=uploads[refused.position].name) from None
+        raise
 
 
-def _record(
-    request: Request, served: Served, upload: Upload, answer: Answer, told: dict[str, Any], milliseconds: float
-) -> dict[str, Any]:
-    said = {name: told[name] for name in ("label", "areas", "confidence") if name in told}
+def _record(request: Request, served: Served, upload: Upload, told: _Told, milliseconds: float) -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request": request.scope["state"]["request_id"],
         "bundle": served.id,
         "bytes": len(upload.content),
-        "features": image_features(answer.image),
-        "prediction": said,
+        "features": told.features,
+        "prediction": {name: told.said[name] for name in ("label", "areas", "confidence") if name in told.said},
         "ms": milliseconds,
     }
 

@@ -12,7 +12,9 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes any free one.", min=0, max=65535)] = 8000,
     config: Annotated[Path | None, typer.Option(help="Limits: a file as config/serve/default.yaml.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="onnx or int8; by default what the gate found best.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="onnx, int8 or openvino; by default what the gate found best.")
+    ] = None,
     ungated: Annotated[bool, typer.Option("--ungated", help="Serve a model that no gate has passed.")] = False,
     ready: Annotated[Path | None, typer.Option(help="A file to write the address to, once it is taken.")] = None,
 ) -> None:
@@ -45,7 +47,9 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A file, or the folder for masks; by default, the screen.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Labels below it are unsure.", min=0, max=1)] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
-    runtime: Annotated[str | None, typer.Option(help="onnx or int8; by default what the gate found best.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="onnx, int8 or openvino; by default what the gate found best.")
+    ] = None,
 ) -> None:
     """Answer for files on this machine, with the same bytes that are served.
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from imagewright.config.tensors import InputConfig
+from imagewright.engines import open_engine
 from imagewright.errors import ServeError
 from imagewright.files import read_json, sha256
 
@@ -28,7 +28,6 @@ class Served:
         names: what to show for each class.
         input: the form that pictures are brought into.
         max_pixels: of a picture, before it is decoded.
-        tensors: what the graph calls its input and its output.
         about: what `/metadata` says beside the rest.
     """
 
@@ -40,7 +39,6 @@ class Served:
     names: list[str]
     input: InputConfig
     max_pixels: int
-    tensors: tuple[str, str]
     about: dict[str, Any]
 
 
@@ -49,7 +47,7 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
 
     Args:
         folder: a bundle; or what `export` wrote, with `ungated`.
-        runtime: "onnx" or "int8"; by default the one that the gate found best.
+        runtime: "onnx", "int8" or "openvino"; by default the one that the gate found best.
         ungated: serve without a passed verdict.
 
     Raises:
@@ -91,30 +89,23 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
         names=[labels["names"].get(key, key) for key in labels["classes"]],
         input=InputConfig(**shape),
         max_pixels=form["max_pixels"],
-        tensors=(form["tensor"], labels["tensor"]),
         about={name: bundle.get(name) for name in ("experiment", "metrics", "primary_metric", "baseline", "n")},
     )
 
 
 class Model:
-    """A session of ONNX Runtime.
+    """What answers.
 
     Args:
         served: what to run.
         threads: CPU threads of a step.
+
+    Raises:
+        ConfigError: the runtime is not installed, or does not take the file.
     """
 
     def __init__(self, served: Served, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that wait for the next step must not take the decoders' time.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._names = served.tensors
-        try:
-            self._session = onnxruntime.InferenceSession(str(served.file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # whatever the runtime raises on a model that it does not know
-            raise ServeError(f"{served.file}: the runtime does not take it ({error})", "export it again") from error
+        self._engine = open_engine(served.file, served.runtime, threads)
 
     def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities.
@@ -125,8 +116,7 @@ class Model:
         Returns:
             N × classes (classification) or N × height × width × classes, float32.
         """
-        given, wanted = self._names
-        return self._session.run([wanted], {given: images})[0]  # type: ignore[no-any-return]
+        return self._engine(images)
 
 
 def _read(path: Path, *keys: str) -> Any:

@@ -25,50 +25,55 @@ PROBLEMS = {
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": SCHEMA}}} for status, text in PROBLEMS.items()
 }
-PREDICT: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        name: {"type": "array", "items": {"type": "string", "format": "binary"}}
-                        for name in ("file", "data")
-                    },
-                    "additionalProperties": False,
-                }
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["instances"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "instances": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {
-                                "type": "object",
-                                "required": ["data"],
-                                "additionalProperties": False,
-                                "properties": {
-                                    "data": {
-                                        "type": "object",
-                                        "required": ["b64"],
-                                        "additionalProperties": False,
-                                        "properties": {"b64": {"type": "string", "format": "byte"}},
-                                    }
-                                },
-                            },
-                        }
-                    },
+
+
+def predict_request(most: int) -> dict[str, Any]:
+    """What `/predict` is asked, with at most so many pictures."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            name: {"type": "array", "maxItems": most, "items": {"type": "string", "format": "binary"}}
+                            for name in ("file", "data")
+                        },
+                        "additionalProperties": False,
+                    }
                 },
-                "example": {"instances": [{"data": {"b64": EXAMPLE}}]},
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["instances"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "instances": {
+                                "type": "array",
+                                "minItems": 1,
+                                "maxItems": most,
+                                "items": {
+                                    "type": "object",
+                                    "required": ["data"],
+                                    "additionalProperties": False,
+                                    "properties": {
+                                        "data": {
+                                            "type": "object",
+                                            "required": ["b64"],
+                                            "additionalProperties": False,
+                                            "properties": {"b64": {"type": "string", "format": "byte"}},
+                                        }
+                                    },
+                                },
+                            }
+                        },
+                    },
+                    "example": {"instances": [{"data": {"b64": EXAMPLE}}]},
+                },
             },
-        },
+        }
     }
-}
 
 
 def describe(app: FastAPI, served: Served) -> None:

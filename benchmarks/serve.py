@@ -1,0 +1,290 @@
+"""How much of what the runtime can do alone arrives over HTTP, beside LitServe and BentoML with the same file.
+
+Run: python benchmarks/serve.py
+"""
+
+import asyncio
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import aiohttp
+import httpx
+import numpy as np
+import typer
+from exported import export_classifier, photographs
+from rounds import MEASUREMENTS
+from scipy import stats
+
+from imagewright.bundle.hardware import this_machine
+from imagewright.config.tensors import InputConfig
+from imagewright.imaging import load_image
+from imagewright.serve.model import Model, open_served
+
+HERE = Path(__file__).parent
+LIMIT, OURS, ALONE = "in-process", "imagewright", "imagewright, one by one"
+RIVALS = {"LitServe": "litserve==0.2.19", "BentoML": "bentoml==1.4.39"}
+CONTENDERS = (OURS, ALONE, *RIVALS)
+MAX_BATCH, CLASSES, PICTURES = 8, 10, 32
+SERVER_CORE, CLIENT_CORE = 1, 0
+START_S, STOP_S, ANSWER_S, WARM_S = 60, 20, 30, 1.5
+AGREE = 1e-3
+"""How much a probability may differ from the runtime's own, since batches differ."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one contender did with a model in one round, with so many users at once."""
+
+    model: str
+    contender: str
+    users: int
+    number: int
+    requests_a_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A request, and the answer of the same file without HTTP."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    label: str
+    confidence: float
+
+
+def environment(name: str, folder: Path) -> Path:
+    """An environment of its own for a rival, with what our server needs to decode pictures, and its Python."""
+    python = folder / name / "bin/python"
+    if not python.exists():
+        print(f"Installing {RIVALS[name]}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", RIVALS[name], f"{HERE.parent}[serve]"], check=True)
+    return python
+
+
+def command(contender: str, folder: Path, runtime: str, port: int, pythons: Mapping[str, Path]) -> list[str]:
+    """What starts a contender, with one thread for the runtime."""
+    exported = str(folder / "exported")
+    if contender == "LitServe":
+        return [str(pythons[contender]), str(HERE / "serve_litserve.py"), exported, runtime, str(port), str(MAX_BATCH)]
+    if contender == "BentoML":
+        started = [str(pythons[contender].with_name("bentoml")), "serve", "serve_bentoml:Classifier"]
+        return [*started, "--working-dir", str(HERE), "--host", "127.0.0.1", "--port", str(port)]
+    config = folder / "serve.yaml"
+    config.write_text(f"threads: 1\nworkers: 1\nmax_batch: {1 if contender == ALONE else MAX_BATCH}\n")
+    limits = ["--config", str(config), "--port", str(port)]
+    return ["imagewright", "serve", exported, "--ungated", "--runtime", runtime, *limits]
+
+
+@contextmanager
+def served(contender: str, folder: Path, runtime: str, pythons: Mapping[str, Path]) -> Iterator[str]:
+    """A server on its own core, once it listens; gives the address to ask."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # BentoML takes no arguments of ours.
+    variables = {"EXPORTED": str(folder / "exported"), "RUNTIME": runtime, "BENTOML_DO_NOT_TRACK": "True"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(SERVER_CORE), *command(contender, folder, runtime, port, pythons)],
+            env=os.environ | variables, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        end = time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < end:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=ANSWER_S).status_code < 500:
+                    break
+            time.sleep(0.1)
+        else:
+            raise SystemExit(f"{contender} does not start: {(folder / 'log').read_text()[-2000:]}")
+        yield f"http://127.0.0.1:{port}/predict"
+    finally:
+        # LitServe and BentoML have more processes than one.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
+
+
+async def ask(url: str, pictures: list[Picture], users: int, seconds: float) -> tuple[float, list[float]]:
+    """Users who each send the next picture when they have an answer: requests a second, and the seconds of each."""
+    times: list[float] = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def one(number: int) -> None:
+            while time.perf_counter() < end:
+                picture = pictures[number % len(pictures)]
+                number += 1
+                started = time.perf_counter()
+                async with session.post(url, data=picture.body, headers=picture.headers) as answer:
+                    said = await answer.json()
+                times.append(time.perf_counter() - started)
+                said = said.get("predictions", [said])[0]
+                if answer.status != 200 or said["label"] != picture.label:
+                    raise SystemExit(f"{url} says {said} instead of {picture.label}")
+                if abs(said["confidence"] - picture.confidence) > AGREE:
+                    raise SystemExit(f"{url} says {said} instead of {picture.confidence}")
+
+        started = time.perf_counter()
+        end = started + seconds
+        await asyncio.gather(*(one(number) for number in range(users)))
+        return len(times) / (time.perf_counter() - started), times
+
+
+def in_process(folder: Path, runtime: str, seconds: float) -> None:
+    """Print pictures a second, and the times of one, where they are decoded and answered one after another."""
+    about = open_served(folder / "exported", runtime, ungated=True)
+    model = Model(about, threads=1)
+    contents = [path.read_bytes() for path in sorted((folder / "pictures").iterdir())]
+    times: list[float] = []
+    end = time.perf_counter() + WARM_S + seconds
+    while (started := time.perf_counter()) < end:
+        model.answer(load_image(contents[len(times) % len(contents)], about.input)[np.newaxis])
+        times.append(time.perf_counter() - started)
+    counted = np.array(times)[np.cumsum(times) > WARM_S]
+    print(len(counted) / counted.sum(), *np.percentile(counted, [50, 99]) * 1000)
+
+
+def requests(folder: Path, runtime: str) -> list[Picture]:
+    """A request for each picture, and what the runtime says of it."""
+    about = open_served(folder / "exported", runtime, ungated=True)
+    model, found = Model(about, threads=1), []
+    for path in sorted((folder / "pictures").iterdir()):
+        request = httpx.Request("POST", "http://server", files={"file": (path.name, path.read_bytes(), "image/jpeg")})
+        said = model.answer(load_image(path.read_bytes(), about.input)[np.newaxis])[0]
+        headers = {"Content-Type": request.headers["content-type"]}
+        found.append(Picture(request.read(), headers, about.classes[said.argmax()], float(said.max())))
+    return found
+
+
+def turns(
+    name: str, folder: Path, runtime: str, users: list[int], rounds: int, seconds: float, pythons: Mapping[str, Path]
+) -> Iterator[Turn]:
+    """Let everyone have a turn in each round, in another order each time."""
+    pictures = requests(folder, runtime)
+    for number in range(1, rounds + 1):
+        alone = [sys.executable, __file__, "limit", str(folder), runtime, str(seconds)]
+        done = subprocess.run(["taskset", "-c", str(SERVER_CORE), *alone], check=True, capture_output=True, text=True)
+        yield Turn(name, LIMIT, 1, number, *map(float, done.stdout.split()))
+        for contender in CONTENDERS[number % len(CONTENDERS) :] + CONTENDERS[: number % len(CONTENDERS)]:
+            with served(contender, folder, runtime, pythons) as url:
+                for many in users:
+                    asyncio.run(ask(url, pictures, many, WARM_S))
+                    a_second, times = asyncio.run(ask(url, pictures, many, seconds))
+                    middle, late = np.percentile(times, [50, 99]) * 1000
+                    yield Turn(name, contender, many, number, a_second, middle, late)
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """The mean of the rounds' ratios and its 95 % interval: Student's, of their logarithms."""
+    logs = np.log(np.array(ours) / np.array(theirs))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * stats.sem(logs)
+    mean, low, high = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def table(found: list[Turn], model: str, users: list[int]) -> list[str]:
+    """A line for each contender and number of users, with what we have in comparison."""
+
+    def values(contender: str, many: int, value: Callable[[Turn], float]) -> list[float]:
+        return [value(turn) for turn in found if (turn.model, turn.contender, turn.users) == (model, contender, many)]
+
+    def rate(turn: Turn) -> float:
+        return turn.requests_a_second
+
+    lines = ["| | users | requests/s | p50 ms | p99 ms | imagewright: requests/s | imagewright: p99 |"]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|")
+    limit = values(LIMIT, 1, rate)
+    for contender, many in [(LIMIT, 1), *((contender, many) for many in users for contender in CONTENDERS)]:
+        own = [median(values(contender, many, value)) for value in (rate, lambda t: t.p50_ms, lambda t: t.p99_ms)]
+        if contender == LIMIT:
+            compared = [f"{ratio(values(OURS, max(users), rate), limit)} with {max(users)} users", ""]
+        elif contender == OURS:
+            compared = ["", ""]
+        else:
+            compared = [
+                ratio(values(OURS, many, value), values(contender, many, value)) for value in (rate, lambda t: t.p99_ms)
+            ]
+        shown = [f"{own[0]:.0f}", f"{own[1]:.1f}", f"{own[2]:.1f}"]
+        lines.append(f"| {' | '.join([contender, str(many) if contender != LIMIT else '', *shown, *compared])} |")
+    return lines
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Each contender has its turn in each of them.", min=2)] = 7,
+    seconds: Annotated[float, typer.Option(help="Of a turn with so many users.")] = 4.0,
+    users: Annotated[list[int], typer.Option(help="How many ask at once; several times for several.")] = [1, 8],  # noqa: B006
+    runtime: Annotated[str, typer.Option(help="onnx or int8.")] = "int8",
+    environments: Annotated[Path, typer.Option(help="Where the rivals are installed, once.")] = Path(
+        ".cache/benchmarks"
+    ),
+) -> None:
+    """Serve a small and a larger model in turn, one core for the server and another one for who asks."""
+    pythons = {name: environment(name, environments.absolute()) for name in RIVALS}
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    found: list[Turn] = []
+    models = {"resnet10t at 64": ("resnet10t", 64), "resnet18 at 224": ("resnet18", 224)}
+    with tempfile.TemporaryDirectory() as temporary:
+        for label, (model, side) in models.items():
+            folder = Path(temporary) / model
+            (folder / "pictures").mkdir(parents=True)
+            form = InputConfig(height=side, width=side, colour="rgb", fit="crop")
+            for number, content in enumerate(photographs(PICTURES)):
+                (folder / f"pictures/{number:02d}.jpg").write_bytes(content)
+            images = np.stack([load_image(path.read_bytes(), form) for path in sorted((folder / "pictures").iterdir())])
+            export_classifier(model, side, CLASSES, images, folder)
+            for turn in turns(label, folder, runtime, users, rounds, seconds, pythons):
+                found.append(turn)
+                print(
+                    f"{turn.model}, round {turn.number}/{rounds}: {turn.contender}, {turn.users} users: "
+                    f"{turn.requests_a_second:.0f}/s, p50 {turn.p50_ms:.1f} ms, p99 {turn.p99_ms:.1f} ms", flush=True,
+                )  # fmt: skip
+    write(found, list(models), users, rounds, seconds, runtime)
+
+
+def write(found: list[Turn], models: list[str], users: list[int], rounds: int, seconds: float, runtime: str) -> None:
+    """Write `docs/measurements/serve.{csv,md}`."""
+    with (MEASUREMENTS / "serve.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in fields(Turn)])
+        writer.writerows(
+            [value if not isinstance(value, float) else f"{value:.3f}" for value in astuple(turn)] for turn in found
+        )
+    machine = this_machine()
+    told = (
+        f"`python benchmarks/serve.py`: {rounds} rounds of {seconds:g} s in turn on {machine['cores']} cores "
+        f"({machine['cpu']}), all servers with the same {runtime} file, the same decoder and one thread on one core; "
+        f"who asks is on another one. The pictures are JPEG files of 320 × 240. {' and '.join(RIVALS.values())}. The "
+        "last columns are what `imagewright serve` has in comparison, with 95 % intervals over the rounds: more "
+        f"requests and less time are better. `{LIMIT}` decodes and answers one picture after another without a server; "
+        f"`{ALONE}` has `max_batch: 1`."
+    )
+    lines = ["# Over HTTP", "", told]
+    for model in models:
+        lines += ["", f"## {model}", "", *table(found, model, users)]
+    (MEASUREMENTS / "serve.md").write_text("\n".join([*lines, "", "All turns: [serve.csv](serve.csv).", ""]))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["limit"]:
+        in_process(Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
+    else:
+        typer.run(main)
