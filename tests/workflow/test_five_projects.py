@@ -29,6 +29,12 @@ def test_an_epoch_of_each(tmp_path: Path) -> None:
         if experiment in ("drinks", "dogs"):
             # An epoch of a new head on ImageNet features says more than the most frequent class.
             assert metrics["accuracy"]["low"] > metrics["baseline"]["accuracy"]
+    # Photographs of many sizes, as their files are, through the server.
+    done = project.snakemake("gate_all", "--config", "experiments=drinks", overrides)
+    assert done.returncode == 0, done.stdout[-4000:]
+    folder = next((tmp_path / "results/gate").glob("drinks~*")).relative_to(tmp_path)
+    live = project.json(f"{folder}/gate.json")["runtimes"]["http"]
+    assert (live["decisions"], live["flips"], live["passed"]) == (TEST_IMAGES["drinks"], 0, True)
     dogs = project.json("results/index/dogs/report.json")
     assert len(dogs["classes"]) == 120 and all(name.startswith("n0") for name in dogs["classes"])
     assert dogs["names"]["n02085620"] == "Chihuahua"

@@ -184,7 +184,7 @@ async def _ask(
         for kind, status in REFUSED.items():
             if isinstance(refused.__cause__, kind):
                 raise Problem(status, refused.__cause__.problem, file=uploads[refused.position].name) from None
-        raise
+        raise (refused.__cause__ or refused) from None
 
 
 def _record(request: Request, served: Served, upload: Upload, told: _Told, milliseconds: float) -> dict[str, Any]:

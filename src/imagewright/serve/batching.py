@@ -138,6 +138,8 @@ class Batcher:
 
         def deliver() -> None:
             for one, told in zip(batch, found, strict=True):
+                if one.told.done():
+                    continue  # the server is ending, and nobody waits any longer
                 if isinstance(told, Exception):
                     one.told.set_exception(told)
                 else:
