@@ -1,6 +1,7 @@
 """A bundle from a bucket, and a log into one: where a server has no disk that outlives it."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from api_server import ANSWER_S, api_server, refusal
 from clones import BUCKET
 from conftest import Project
+from processes import end
 from storage_emulator import delete, storage_emulator, upload
 
 from imagewright.files import read_json
@@ -101,6 +103,22 @@ def test_what_is_not_the_bundle_that_was_judged_is_refused(
         assert word in said
     assert list((tmp_path / "temporary").iterdir()) == []
     assert not list(tmp_path.rglob("x"))
+
+
+def test_who_is_stopped_while_a_bundle_comes_leaves_nothing(built: Project, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        project = Project(tmp_path, variables=variables(endpoint, tmp_path))
+        process = project.start("imagewright", "serve", f"gs://{BUCKET}/digits8", "--port", "0")
+        try:
+            silent.settimeout(ANSWER_S)
+            with silent.accept()[0]:
+                assert list((tmp_path / "temporary").iterdir()) != []
+                process.terminate()
+                assert process.wait(ANSWER_S) == 143
+        finally:
+            end(process, ANSWER_S)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_every_answer_is_in_the_bucket_when_the_server_has_ended(built: Project, endpoint: str, tmp_path: Path) -> None:

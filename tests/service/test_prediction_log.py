@@ -184,6 +184,29 @@ def test_a_folder_that_was_gone_for_a_while(built: Project, tmp_path: Path) -> N
     assert sorted(map(str, map(asked, records(log)))) == sorted(numbers)
 
 
+def test_a_log_that_is_full_stops_the_answers_and_not_the_memory(built: Project, tmp_path: Path) -> None:
+    picture = (built.root / "data/raw/digits8/3/00.png").read_bytes()
+    log, aside = tmp_path / "predictions", tmp_path / "aside"
+    limits = {"log_predictions": str(log), "log_waiting_mb": 0.02}
+    with api_server(built.root / DIGITS, tmp_path, limits) as server, server.client() as client:
+        log.rename(aside)
+        log.write_text("a file where the folder was")
+        said = [client.post("/predict", files={"file": picture}) for _ in range(30)]
+        answered = [answer for answer in said if answer.status_code == 200]
+        assert 15 <= len(answered) <= 25
+        for answer in said[len(answered) :]:
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert "cannot be recorded" in answer.json()["detail"]
+        # It lives, and its owner can see what is wrong.
+        assert client.get("/health").status_code == 200 and complaints(server)
+        log.unlink()
+        aside.rename(log)
+        wait_for(lambda: client.post("/predict", files={"file": picture}).status_code == 200)
+        assert server.stop() == 0
+    numbers = {str(asked(record)) for record in records(log)}
+    assert {answer.headers["x-request-id"] for answer in answered} < numbers and len(records(log)) == len(numbers)
+
+
 @pytest.mark.slow
 def test_a_server_that_could_not_keep_its_promise_says_so(built: Project, tmp_path: Path) -> None:
     picture = (built.root / "data/raw/digits8/3/00.png").read_bytes()

@@ -30,6 +30,7 @@ class ServeConfig(Section):
     allowed_origins: list[str] = []
     log_predictions: str | None = None
     log_images: bool = False
+    log_waiting_mb: Annotated[float, Field(gt=0)] = 256.0
 
 
 def read_limits(path: Path | None) -> ServeConfig:

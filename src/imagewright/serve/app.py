@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -64,7 +65,9 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
     """
     served = replace(served, max_pixels=int(min(served.max_pixels, config.max_megapixels * MEGA)))
     model, guard, counters = Model(served, config.threads), Guard(config.rate_limit), Counters()
-    log = PredictionLog(config.log_predictions, config.log_images) if config.log_predictions else None
+    log = None
+    if config.log_predictions:
+        log = PredictionLog(config.log_predictions, config.log_images, config.log_waiting_mb * MEGA)
     # The pictures of one request fit at least.
     batcher = Batcher(served, model, config.workers, config.max_batch, max(config.queue, config.max_images))
 
@@ -136,20 +139,12 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
         guard.check(request)
         if as_ != "json" and served.task == "classification":
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "this model gives labels, which come as JSON alone")
+        if log and log.full:
+            raise problems.busy("predictions cannot be recorded at the moment; ask again")
         uploads = await read_uploads(request, config)
         if as_ != "json" and len(uploads) > 1:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"one picture at a time as {as_}; several come as JSON")
-
-        def tell(position: int, one: Answer) -> _Told:
-            if served.task == "classification":
-                said = answers.of_class(served, one, uploads[position].name, top, threshold)
-                label = said["label"]
-            else:
-                said = answers.of_mask(served, one, uploads[position].name)
-                label = max(said["areas"], key=said["areas"].get)
-            drawn = {"json": lambda _: None, "png": answers.mask_png, "overlay": answers.overlay_png}[as_](one)
-            return _Told(label, said, drawn, image_features(one.image) if log else {})
-
+        tell = partial(_tell, served, [upload.name for upload in uploads], as_, top, threshold, log is not None)
         started = time.perf_counter()
         told = await _ask(batcher, uploads, tell, config.timeout_s)
         milliseconds = round((time.perf_counter() - started) * 1000, 3)
@@ -165,6 +160,26 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
 
     describe(app, served)
     return app
+
+
+def _tell(
+    served: Served,
+    names: list[str],
+    form: Literal["json", "png", "overlay"],
+    top: int,
+    threshold: float | None,
+    described: bool,
+    position: int,
+    one: Answer,
+) -> _Told:
+    if served.task == "classification":
+        said = answers.of_class(served, one, names[position], top, threshold)
+        label = said["label"]
+    else:
+        said = answers.of_mask(served, one, names[position])
+        label = max(said["areas"], key=said["areas"].get)
+    drawn = {"json": lambda _: None, "png": answers.mask_png, "overlay": answers.overlay_png}[form](one)
+    return _Told(label, said, drawn, image_features(one.image) if described else {})
 
 
 async def _ask(

@@ -1,5 +1,6 @@
 """The commands `imagewright serve`, which is also what the gate starts, and `imagewright predict`."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,6 +32,8 @@ def serve(
     from imagewright.serve.remote import brought
     from imagewright.serve.server import give_memory_back, listen, run
 
+    # Whoever is told to stop before it serves leaves nothing half brought behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     limits = read_limits(config)
     give_memory_back()
     server = listen(host, port)

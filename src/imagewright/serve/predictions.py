@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +17,10 @@ from imagewright.errors import ServeError
 
 ROTATE_LINES = 1000
 ROTATE_S = 60.0
+ROTATE_BYTES = 32_000_000
 RETRY_S = 2.0
 FLUSH_S = 0.5
+RECORD_BYTES = 1000
 
 
 class _Place(Protocol):
@@ -72,22 +75,38 @@ class _Bucket:
         self._files.rm_file(f"{self._folder}/{name}")
 
 
+@dataclass(frozen=True)
+class _Record:
+    said: dict[str, Any]
+    image: bytes | None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return RECORD_BYTES + len(self.image or b"")
+
+    def line(self) -> bytes:
+        kept = {} if self.image is None else {"image": base64.b64encode(self.image).decode()}
+        return json.dumps(self.said | kept, separators=(",", ":")).encode() + b"\n"
+
+
 class PredictionLog:
     """Appends records; a request never waits for it, and `close` writes all that was appended.
 
-    In a folder, lines are appended as they come. In a bucket, an object is written for each thousand lines, or each
-    minute. Files are named by their time and a random number, so that several servers can share a place.
+    In a folder, lines are appended as they come. In a bucket, an object is written for each thousand lines, each 32 MB,
+    or each minute. Files are named by their time and a random number, so that several servers can share a place.
 
     Args:
         place: a folder, or `gs://bucket/folder`.
         images: whether the image is kept with its record.
+        most: bytes of records that may wait to be written; beyond, the log is `full`.
 
     Raises:
         ServeError: nothing can be written there.
     """
 
-    def __init__(self, place: str, images: bool) -> None:
-        self._images = images
+    def __init__(self, place: str, images: bool, most: float) -> None:
+        self._images, self._most = images, most
         try:
             self._place: _Place = _Bucket(place) if "://" in place else _Folder(Path(place))
             # A server that could not keep its promise does not start.
@@ -96,7 +115,8 @@ class PredictionLog:
             self._place.remove(probe)
         except Exception as error:  # each file system raises its own
             raise ServeError(f"{place}: predictions cannot be logged there ({error})", "see to its rights") from error
-        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
+        self._lock, self._held = threading.Lock(), 0
         self._writer = threading.Thread(target=self._run, name="predictions", daemon=True)
         self._writer.start()
 
@@ -107,8 +127,14 @@ class PredictionLog:
             record: any JSON value.
             image: the file as it came, which is kept only where that was switched on.
         """
-        kept = {"image": base64.b64encode(image).decode()} if self._images and image is not None else {}
-        self._queue.put(record | kept)
+        kept = _Record(record, image if self._images else None)
+        self._hold(kept.size)
+        self._queue.put(kept)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that nothing more should be accepted: the place takes nothing for a while."""
+        return self._held >= self._most
 
     def close(self, patience_s: float) -> bool:
         """Write what was appended, and end.
@@ -124,21 +150,28 @@ class PredictionLog:
         return not self._writer.is_alive()
 
     def _run(self) -> None:
-        over, lines, written, name, started = False, list[bytes](), 0, _name(), time.monotonic()
+        over, lines, size, in_file, name, started = False, list[bytes](), 0, 0, _name(), time.monotonic()
         while not over:
             try:
                 record = self._queue.get(timeout=FLUSH_S)
                 over = record is None
                 if record is not None:
-                    lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+                    lines.append(record.line())
+                    size += record.size
             except queue.Empty:
                 pass
-            full = len(lines) >= ROTATE_LINES or time.monotonic() - started >= ROTATE_S
-            if written < len(lines) and (full or over or (self._place.appends and self._queue.empty())):
-                name = self._write(name, b"".join(lines[written:]))
-                written = len(lines)
+            full = in_file + len(lines) >= ROTATE_LINES or time.monotonic() - started >= ROTATE_S
+            full = full or size >= min(ROTATE_BYTES, self._most / 2)
+            if lines and (full or over or (self._place.appends and self._queue.empty())):
+                name = self._write(name, b"".join(lines))
+                self._hold(-size)
+                lines, size, in_file = [], 0, in_file + len(lines)
             if full:
-                lines, written, name, started = [], 0, _name(), time.monotonic()
+                in_file, name, started = 0, _name(), time.monotonic()
+
+    def _hold(self, size: int) -> None:
+        with self._lock:
+            self._held += size
 
     def _write(self, name: str, content: bytes) -> str:
         """Write, and try again until it is done: what was accepted is not thrown away. Gives the file's name."""
