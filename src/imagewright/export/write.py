@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from imagewright.config.export import ExportConfig
-from imagewright.engines import OPENVINO
 from imagewright.export.int8 import write_int8
 from imagewright.export.onnx_file import INPUT, OUTPUT, write_onnx
 from imagewright.files import read_json, sha256, write_json
@@ -26,7 +25,7 @@ def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path)
     write_onnx(load_predictor(selected), shape, config.opset, out / "model.onnx")
     train = TensorSplit(tensors, "train")
     count = write_int8(out / "model.onnx", train.images, config.int8, out / "model.int8.onnx")
-    runtimes = {"onnx": "model.onnx", "int8": "model.int8.onnx", OPENVINO: "model.onnx"}
+    runtimes = {"onnx": "model.onnx", "int8": "model.int8.onnx", "openvino": "model.onnx"}
     write_json(out / "input.json", {**form, "max_pixels": selection["max_pixels"], "tensor": INPUT})
     labels = {key: selection[key] for key in ("task", "classes", "names", "ignore")}
     write_json(out / "labels.json", {**labels, "tensor": OUTPUT})
