@@ -170,4 +170,6 @@ def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
+        # The frames that it went through would keep a large picture until somebody looks for garbage.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         return error
