@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from imagewright.gate.runtimes import Runtime
+from imagewright.engines import Engine
 from imagewright.metrics.counts import Counts, count_samples, counted
 from imagewright.tensors.dataset import TensorSplit
 
@@ -36,7 +36,7 @@ class Comparison:
 
 
 def compare_runtimes(
-    runtimes: dict[str, Runtime], test: TensorSplit, batch_size: int, latency_runs: int
+    runtimes: dict[str, Engine], test: TensorSplit, batch_size: int, latency_runs: int
 ) -> tuple[dict[str, Comparison], NDArray[np.float32]]:
     """Run the whole split through each runtime.
 
@@ -74,7 +74,7 @@ def compare_runtimes(
     return comparisons, np.concatenate(kept) if kept else np.empty((0, 0), np.float32)
 
 
-def _median_latency(runtimes: dict[str, Runtime], test: TensorSplit, runs: int) -> dict[str, float]:
+def _median_latency(runtimes: dict[str, Engine], test: TensorSplit, runs: int) -> dict[str, float]:
     """Median milliseconds of one picture; the runtimes take turns, so that a busy moment hits them alike."""
     pictures = [np.array(test.images[[position % len(test)]]) for position in range(runs)]
     for runtime in runtimes.values():

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from imagewright.engines import Engine
 from imagewright.errors import GateError
-from imagewright.gate.runtimes import Runtime
 from imagewright.index.readers import Reader
 from imagewright.metrics.counts import Counts, count_samples, counted
 from imagewright.tensors.dataset import TensorSplit
@@ -91,7 +91,7 @@ def live_server(exported: Path, runtime: str, threads: int) -> Iterator[str]:
 
 
 def compare_live(
-    url: str, task: str, classes: Sequence[str], reader: Reader, paths: Sequence[str], test: TensorSplit, same: Runtime
+    url: str, task: str, classes: Sequence[str], reader: Reader, paths: Sequence[str], test: TensorSplit, same: Engine
 ) -> LiveComparison:
     """Send every picture of the test split, one a request, and compare what comes back.
 

@@ -12,11 +12,8 @@ from imagewright.errors import EvidenceError
 from imagewright.files import read_json, sha256
 from imagewright.models.network import load_predictor
 
-Runtime = Engine
-"""A way to answer, whatever stands behind it."""
 
-
-def open_runtimes(selected: Path, exported: Path, threads: int, judged: Collection[str]) -> dict[str, Runtime]:
+def open_runtimes(selected: Path, exported: Path, threads: int, judged: Collection[str]) -> dict[str, Engine]:
     """PyTorch, which is the reference, and the exported files in each runtime that is to be judged.
 
     Args:
@@ -35,14 +32,14 @@ def open_runtimes(selected: Path, exported: Path, threads: int, judged: Collecti
             raise EvidenceError(
                 f"{exported / name}: this is not the file that was exported", "delete it and run snakemake again"
             )
-    runtimes: dict[str, Runtime] = {"torch": _torch(selected, threads)}
+    runtimes: dict[str, Engine] = {"torch": _torch(selected, threads)}
     for name, file in record["runtimes"].items():
         if name in judged:
             runtimes[name] = open_engine(exported / file, name, threads)
     return runtimes
 
 
-def _torch(selected: Path, threads: int) -> Runtime:
+def _torch(selected: Path, threads: int) -> Engine:
     torch.set_num_threads(threads)
     predictor = load_predictor(selected)
 

@@ -31,7 +31,6 @@ from imagewright.serve.predictions import PredictionLog
 from imagewright.serve.problems import Problem
 
 PATHS = frozenset({"/predict", "/health", "/metadata", "/metrics", "/openapi.json"})
-MEGA = 1_000_000
 AT_ONCE = 8
 """Requests of the largest size that may be read at the same time."""
 REFUSED = {
@@ -63,11 +62,11 @@ def create_app(served: Served, config: ServeConfig) -> FastAPI:
         ConfigError: the runtime does not take the model.
         ServeError: the log of predictions cannot be written.
     """
-    served = replace(served, max_pixels=int(min(served.max_pixels, config.max_megapixels * MEGA)))
+    served = replace(served, max_pixels=int(min(served.max_pixels, config.max_megapixels * 1_000_000)))
     model, guard, counters = Model(served, config.threads), Guard(config.rate_limit), Counters()
     log = None
     if config.log_predictions:
-        log = PredictionLog(config.log_predictions, config.log_images, config.log_waiting_mb * MEGA)
+        log = PredictionLog(config.log_predictions, config.log_images, config.log_waiting_mb * MB)
     # The pictures of one request fit at least.
     batcher = Batcher(served, model, config.workers, config.max_batch, max(config.queue, config.max_images))
 
