@@ -35,7 +35,12 @@ def prepare(root: Path, count: int) -> None:
         (root / f"config/experiment/{name}.yaml").write_text(f"{text.rstrip()}\n  seed: {number}\n")
     (root / "config/workflow.yaml").write_text(f"experiments: [{', '.join(names)}]\n")
     summary = run(root, "snakemake", "--cores", "1", "--summary")
-    files = [root / line.split("\t")[0] for line in summary.splitlines() if line.startswith(("results/", "data/"))]
+    made = [Path(line.split("\t")[0]) for line in summary.splitlines() if line.startswith(("results/", "data/"))]
+    # A job's benchmark is not in that list: results/<stage>/<name>/... has results/benchmark/<stage>/<name>.tsv.
+    measured = {
+        Path("results/benchmark", *path.parts[1:-1]).with_suffix(".tsv") for path in made if len(path.parts) > 3
+    }
+    files = [root / path for path in (*made, *sorted(measured))]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{file.relative_to(root)}\n")

@@ -12,15 +12,19 @@ Experiments = Annotated[str | None, typer.Option(help="Names, with commas betwee
 
 
 def resolve(root: Root = Path(), experiments: Experiments = None) -> None:
-    """Write results/resolve/: a section a stage and a code fingerprint a stage, only where the content changed.
+    """Write results/resolve/: each stage's sections, their listing and its code's fingerprint, where they changed.
 
     \b
     Example:
       python scripts/resolve.py --experiments digits,brain
     """
-    from imagewright.config.resolve import resolve
+    from imagewright.config.resolve import LISTINGS, list_sections, resolve
+    from imagewright.files import write_json
 
     plan = resolve(root, experiments.split(",") if experiments else None)
+    # The record is about all experiments of config/workflow.yaml.
+    for stage, sections in list_sections(root, plan).items() if experiments is None else ():
+        write_json(root / LISTINGS / f"{stage}.json", sections)
     print(f"resolved {', '.join(plan.experiments)}")
 
 

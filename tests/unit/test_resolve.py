@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from imagewright.config.data import FetchSection, IndexSection
-from imagewright.config.resolve import STAGES, resolve
+from imagewright.config.resolve import STAGES, list_sections, resolve
 from imagewright.config.train import TrainSection
 from imagewright.errors import ConfigError
 from imagewright.files import read_json, sha256
@@ -108,6 +108,20 @@ def test_the_provenance_has_every_stage_before_the_bundle(pristine: Path) -> Non
     assert provenance["sections"] == {section: sha256(folder / section) for section in provenance["sections"]}
     before_report = set(STAGES) - {"report"}
     assert provenance["code"] == {stage: read_json(folder / f"code/{stage}.json")["all"] for stage in before_report}
+
+
+def test_every_section_is_listed_for_the_stage_that_reads_it(root: Path) -> None:
+    # DVC sees sections through these listings alone: it would not notice a change in one that is missing there.
+    listed = list_sections(root, resolve(root))
+    assert list(listed) == list(STAGES)
+    paths = [path for files in listed.values() for path in files]
+    provenance = {"provenance/digits.json", "provenance/brain.json"}
+    read = SECTIONS - {"tracking/digits.yaml", "tracking/brain.yaml"} | provenance
+    assert sorted(paths) == sorted(f"results/resolve/{section}" for section in read)
+    assert {f"results/resolve/{name}" for name in provenance} < set(listed["bundle"])
+    edit(root, DIGITS, "epochs: 8", "epochs: 9")
+    again = list_sections(root, resolve(root))
+    assert {stage for stage in STAGES if again[stage] != listed[stage]} == {"train", "bundle"}
 
 
 def test_comments_blank_lines_and_the_order_of_keys_change_nothing(root: Path) -> None:

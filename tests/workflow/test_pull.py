@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from clones import commit, git, is_clean, messages, run
@@ -68,6 +69,20 @@ def test_a_change_that_was_committed_and_never_run(fresh: Project) -> None:
     assert fresh.planned() == RETRAINED
 
 
+@pytest.mark.slow
+def test_a_file_that_was_changed_by_hand_runs_what_reads_it(fresh: Project) -> None:
+    """DVC looks at a stage's files once, where they are made; the stages that read them learn of it by its listing."""
+    run(fresh, "imagewright", "pull")
+    predictions = fresh.root / "results/evaluate/digits8/predictions.parquet"
+    table = pd.read_parquet(predictions)
+    predictions.unlink()
+    table.assign(remark="by hand").to_parquet(predictions)
+    planned = fresh.planned()
+    assert planned == {"Judge digits8", "Bundle digits8", "Write the summary page"}
+    assert messages(run(fresh, "dvc", "repro")) == planned
+    assert is_clean(fresh)
+
+
 def test_a_comment_is_no_change(fresh: Project) -> None:
     path = fresh.root / EPOCHS[0]
     path.write_text(path.read_text() + "# A remark.\n")
@@ -90,11 +105,11 @@ def test_a_record_that_was_broken_off(fresh: Project) -> None:
     lock = yaml.safe_load((fresh.root / "dvc.lock").read_text())
     for stage in ("select", "evaluate", "export", "gate", "bundle", "report"):
         for dep in lock["stages"][stage]["deps"]:
-            if dep["path"] == "results/train":
-                dep["md5"] = "0" * 32 + ".dir"
+            if dep["path"] == "results/listing/train.json":
+                dep["md5"] = "0" * 32
     (fresh.root / "dvc.lock").write_text(yaml.safe_dump(lock))
     output = run(fresh, "imagewright", "pull")
-    assert "select shapes: results/train was recorded in a version that cannot be had" in output
+    assert "select shapes: results/listing/train.json was recorded in a version that cannot be had" in output
     planned = fresh.planned()
     assert {"Select the best trial of digits8", "Select the best trial of shapes"} <= planned
     assert not {name for name in planned if name.startswith("Train")}
@@ -105,12 +120,11 @@ def test_a_record_that_was_broken_off(fresh: Project) -> None:
 )
 def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Project, listed: bool) -> None:
     """Files of an experiment that nobody asked for when the rest was recorded may be of any age."""
-    for stage in (lock := yaml.safe_load((fresh.root / "dvc.lock").read_text()))["stages"].values():
-        if "params" in stage:
-            stage["params"]["config/workflow.yaml"]["experiments"] = ["shapes"]
-    (fresh.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    if not listed:
-        fresh.write_yaml("config/workflow.yaml", {"experiments": ["shapes"]})
+    run(fresh, "imagewright", "pull")
+    fresh.write_yaml("config/workflow.yaml", {"experiments": ["shapes"]})
+    run(fresh, "dvc", "repro")
+    if listed:
+        git(fresh, "checkout", "--quiet", "config/workflow.yaml")
     output = run(fresh, "imagewright", "pull")
     assert listed == ("train digits8: not among the experiments that were recorded" in output)
     assert (fresh.root / "results/train/digits8/default/model.safetensors").is_file()

@@ -120,11 +120,6 @@ FILES |= {
     "model": below("results/select/{experiment}", "model.safetensors", "selection.json"),
     "history": below("results/select/{experiment}", "history.csv"),
     "metrics": below("results/evaluate/{experiment}", "metrics.json"),
-    "summarised": [
-        *below("results/select/{experiment}", "selection.json", "history.csv"),
-        *below("results/evaluate/{experiment}", "metrics.json", "predictions.parquet"),
-        *below("results/bundle/{experiment}", "bundle.json", "gate.json", "record.json"),
-    ],
 }
 # What DVC compares and plots. It comes with the summary, and no target names it: Snakemake compares each file that is
 # asked for with each of its job's inputs, which took two seconds of a plan with 500 experiments.
@@ -172,8 +167,13 @@ def wanted(stage):
 
     A job that failed has left none of its files. To ask for all of them would take a third of the time of a large plan.
     """
-    one, *others = FILES[stage] + FILES.get(SHOWN.get(stage), [])
-    return all_of([one]) + [file for file in all_of(others) if not os.path.exists(file)]
+    others = all_of((FILES[stage] + FILES.get(SHOWN.get(stage), []))[1:])
+    return one_of_each(stage) + [file for file in others if not os.path.exists(file)]
+
+
+def one_of_each(stage):
+    """The first file of each of a stage's jobs: a job makes all of its files or none."""
+    return all_of((FILES[stage] + FILES.get(SHOWN.get(stage), []))[:1])
 
 
 def names_of(wildcards):

@@ -32,8 +32,8 @@ rule evaluate:
 rule report:
     input:
         config=section("report", "summary"),
-        numbers=all_of(FILES["summarised"]),
-        pictures=all_of(FILES["contact"] + FILES["choice"] + FILES["pictures"]),
+        # It reads more of their files, where Snakemake runs and all of them are.
+        made=[one_of_each(stage) for stage in ("index", "select", "evaluate", "bundle")],
     output:
         tables=TABLES,
         summary=shown("report", "5 Summary"),

@@ -27,17 +27,26 @@ LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
 HERE = ("fetch", "bundle", "report")
 """Stages that run where Snakemake does, whatever the profile: the first needs the network, the others a second."""
 KNOWN = ".snakemake/imagewright/raw"
+LISTINGS = "results/resolve/listing"
 UNFINISHED = ".snakemake/imagewright/pull.unfinished"
 """There while `imagewright pull` is at work: half of the results may be those of another commit."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the workflow is to build, in names alone."""
+    """What the workflow is to build, in names alone.
+
+    Attributes:
+        experiments: of each, its data, tensors, trials, overrides and task.
+        tensors: the data config of each.
+        folders: where the images of a data config lie, if a person put them there.
+        sections: for each stage, the files below `results/resolve/` that its jobs read first, code's fingerprint aside.
+    """
 
     experiments: Mapping[str, Mapping[str, Any]]
     tensors: Mapping[str, str]
     folders: Mapping[str, str]
+    sections: Mapping[str, Sequence[str]]
 
     @property
     def data(self) -> list[str]:
@@ -82,7 +91,18 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
         # A clone may have the results without the images; that does not make the results old.
         if (root / folder).is_dir() or not (raw / f"{data}.txt").is_file():
             write_text_if_changed(raw / f"{data}.txt", listing(root / folder, root / KNOWN / f"{data}.json"))
-    return Plan(composed["experiments"], composed["tensors"], composed["folders"])
+    return Plan(composed["experiments"], composed["tensors"], composed["folders"], _sections(composed))
+
+
+def list_sections(root: Path, plan: Plan) -> dict[str, dict[str, str]]:
+    """For each stage, the MD5s of its sections by their paths from the project's folder.
+
+    DVC's stages depend on these listings, a file each, and so on which experiments there are, too.
+    """
+    return {
+        stage: {path: hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest() for path in paths}
+        for stage, paths in plan.sections.items()
+    }
 
 
 def check_pulled(root: Path) -> None:
@@ -107,6 +127,18 @@ def _remembered(root: Path, key: Any, files: Iterable[Path], make: Callable[[], 
     if not cached.is_file():
         write_json(cached, make())
     return read_json(cached)
+
+
+def _sections(composed: Mapping[str, Any]) -> dict[str, list[str]]:
+    names = [*composed["sections"], *(f"provenance/{name}.json" for name in composed["provenance"])]
+    owners = {"provenance": "bundle"}
+    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    for name in names:
+        kind = name.split("/")[0]
+        # Where a run is sent to changes no result.
+        if kind != "tracking":
+            found[owners.get(kind, kind)].append(f"results/resolve/{name}")
+    return found
 
 
 def _code_of_stages(root: Path) -> dict[str, dict[str, str]]:

@@ -5,12 +5,11 @@ import time
 from pathlib import Path
 
 from dvc.repo import Repo
-from dvc_data.hashfile.build import build
 from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
 
-from imagewright.config.resolve import LEVELS, Plan
-from imagewright.pull.lock import Files, Stage
+from imagewright.config.resolve import LEVELS, LISTINGS, Plan, list_sections
+from imagewright.pull.listing import Files, files_here
+from imagewright.pull.lock import Stage
 from imagewright.pull.restore import linked
 
 Job = tuple[str, str]
@@ -18,10 +17,12 @@ Job = tuple[str, str]
 Scope = tuple[str, str]
 EVERYTHING = ("everything", "")
 EARLIER_NS = 10**9
+SHARED = ("code", "listing", "report")
+"""Folders below `results/` and `results/resolve/` of which a file is of no experiment in particular."""
 
 
 def mark_fresh(repository: Repo, stages: list[Stage], plan: Plan) -> None:
-    """Give every recorded file one and the same time: now, which is not older than code and config.
+    """Give every recorded file and every section one and the same time: now, which is not older than code and config.
 
     Files of experiments that a record was not about get an earlier one: nobody knows how old they were, so they are
     built again when somebody asks for them.
@@ -29,10 +30,12 @@ def mark_fresh(repository: Repo, stages: list[Stage], plan: Plan) -> None:
     moment = time.time_ns()
     times = []
     for stage in stages:
-        built = _built(stage, plan)
+        built = _built(stage) or set()
         for path, md5 in _files_of(stage).items():
             known = stage.name == "resolve" or _scope(path) in built
             times.append((moment if known else moment - EARLIER_NS, path, md5))
+    for path in (path for sections in plan.sections.values() for path in sections):
+        os.utime(Path(repository.root_dir, path), ns=(moment, moment))
     infos = []
     # The later time last: files with the same content may be links to one and the same object of the cache.
     for when, path, md5 in sorted(times):
@@ -53,17 +56,18 @@ def stale_jobs(repository: Repo, stages: list[Stage], plan: Plan) -> dict[Job, s
 
     What depends on such a job is not listed: Snakemake finds it.
     """
-    here: dict[str, Files] = {}
+    sections = list_sections(Path(repository.root_dir), plan)
+    here: dict[str, Files] = {f"{LISTINGS}/{stage}.json": files for stage, files in sections.items()}
     stale: dict[Job, str] = {}
     for stage in stages:
         jobs = {job: _lineage(job, plan) for job in _jobs(stage.name, plan)}
-        built = _built(stage, plan)
+        built = _built(stage)
         for job in jobs:
-            if _own_scope(job) not in built:
+            if built is not None and _own_scope(job) not in built:
                 stale[job] = "not among the experiments that were recorded"
         for path, recorded in stage.deps.items():
             if path not in here:
-                here[path] = _files_here(repository, path)
+                here[path] = files_here(repository, path)
             for file, (scope, reason) in _changes(path, recorded, here[path]).items():
                 for job, lineage in jobs.items():
                     if scope in lineage:
@@ -107,10 +111,12 @@ def _files_of(stage: Stage) -> Files:
     return {path: md5 for files in stage.outs.values() for path, md5 in (files or {}).items()}
 
 
-def _built(stage: Stage, plan: Plan) -> set[Scope]:
-    """What a record is about; what else lay in the stage's folder may be of any age."""
-    experiments = [name for name in stage.experiments if name in plan.experiments]
-    return {EVERYTHING}.union(*(_lineage(("bundle", name), plan) for name in experiments))
+def _built(stage: Stage) -> set[Scope] | None:
+    """What a record is about; what else lay in the stage's folder may be of any age. None where nobody can know."""
+    sections = [files for path, files in stage.deps.items() if path.startswith(f"{LISTINGS}/")]
+    if any(files is None for files in sections):
+        return None
+    return {EVERYTHING, *(_scope(file) for files in sections if files for file in files)}
 
 
 def _own_scope(job: Job) -> Scope:
@@ -143,22 +149,9 @@ def _scope(file: str) -> Scope:
         return "data", parts[2].removesuffix(".json") if len(parts) == 3 else parts[2]
     if parts[:2] in (["results", "resolve"], ["results", "benchmark"]):
         parts = parts[1:]
-    if parts[0] not in ("results", "resolve", "benchmark") or len(parts) < 3 or parts[1] in ("code", "report"):
+    if parts[0] not in ("results", "resolve", "benchmark") or len(parts) < 3 or parts[1] in SHARED:
         return EVERYTHING
     name = parts[2]
     for suffix in (".yaml", ".json", ".txt", ".tsv"):
         name = name.removesuffix(suffix) if len(parts) == 3 else name
     return LEVELS.get(parts[1], "experiment"), name
-
-
-def _files_here(repository: Repo, path: str) -> Files:
-    full = os.path.join(repository.root_dir, path)  # noqa: PTH118
-    try:
-        _, _, found = build(
-            repository.cache.local, full, repository.fs, "md5", dry_run=True, ignore=repository.dvcignore
-        )
-    except FileNotFoundError:
-        return {}
-    if isinstance(found, Tree):
-        return {"/".join((path, *key)): info.value for key, _, info in found}
-    return {path: str(found.hash_info.value)}

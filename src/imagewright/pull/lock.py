@@ -4,20 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.errors import ObjectFormatError
 
 from imagewright.errors import PullError, first_line
-
-Files = dict[str, str]
-"""MD5 by path from the project's folder."""
+from imagewright.pull.listing import Files, recorded_files, recorded_input
 
 
 @dataclass(frozen=True)
@@ -26,15 +21,13 @@ class Stage:
 
     Attributes:
         name: the stage's word.
-        deps: what it read, a listing for each entry; none where the listing itself is not at hand.
+        deps: the files that it read, for each entry; none where the list of them is not at hand.
         outs: what it made, in the same form.
-        experiments: the experiments that were built then: files of others may lie beside them.
     """
 
     name: str
     deps: dict[str, Files | None]
     outs: dict[str, Files | None]
-    experiments: list[str]
 
 
 @contextmanager
@@ -63,22 +56,13 @@ def read_lock(repository: Repo) -> list[Stage]:
     return [
         Stage(
             stage.name,
-            {dep.def_path: listing(repository, dep) for dep in stage.deps if not isinstance(dep, ParamsDependency)},
-            {out.def_path: listing(repository, out) for out in stage.outs},
-            [name for dep in stage.params for name in (dep.hash_info.value or {}).get("experiments", [])],
+            {
+                dep.def_path: recorded_input(repository, dep)
+                for dep in stage.deps
+                if not isinstance(dep, ParamsDependency)
+            },
+            {out.def_path: recorded_files(repository, out) for out in stage.outs},
         )
         for stage in repository.index.stages
         if isinstance(stage, PipelineStage) and all(out.hash_info for out in stage.outs)
     ]
-
-
-def listing(repository: Repo, output: Any) -> Files | None:
-    """The files of a recorded output or dependency, or none where the cache does not have its listing."""
-    info = output.hash_info
-    if not info.isdir:
-        return {output.def_path: info.value}
-    try:
-        tree = Tree.load(repository.cache.local, info)
-    except (FileNotFoundError, ObjectFormatError):
-        return None
-    return {"/".join((output.def_path, *key)): found.value for key, _, found in tree}

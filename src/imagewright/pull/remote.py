@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.dependency import ParamsDependency
 from dvc.exceptions import DownloadError, DvcException
-from dvc.output import Output
 from dvc.repo import Repo
 
 from imagewright.errors import PullError, first_line
-from imagewright.pull.lock import listing
+from imagewright.pull.listing import recorded_files, recorded_input
 
 PATIENCE_S = 8
 BUCKET = "IMAGEWRIGHT_BUCKET"
@@ -90,16 +88,18 @@ def find_missing(repository: Repo, name: str | None, missing: dict[str, str]) ->
 
 def _lacking(repository: Repo) -> bool:
     exists = repository.cache.local.exists
-    listings = [listing(repository, out) for out in repository.index.outs if out.use_cache and out.hash_info]
+    listings = [recorded_files(repository, out) for out in repository.index.outs if out.use_cache and out.hash_info]
     return any(files is None or not all(exists(md5) for md5 in files.values()) for files in listings)
 
 
 def _copy_listings(repository: Repo, remote: Any) -> None:
     """Bring the listings of folders: DVC leaves out that of a folder with a file missing; and those of dependencies."""
     cache, index = repository.cache.local, repository.index
-    for output in (*index.outs, *index.deps):
-        if not _is_file(output) or listing(repository, output) is not None:
-            continue
+    wanted = [
+        *(out for out in index.outs if out.hash_info and recorded_files(repository, out) is None),
+        *(dep for dep in index.deps if dep.hash_info and recorded_input(repository, dep) is None),
+    ]
+    for output in wanted:
         md5 = output.hash_info.value
         # A listing that is there and cannot be read is damaged.
         if cache.exists(md5):
@@ -111,10 +111,6 @@ def _copy_listings(repository: Repo, remote: Any) -> None:
                 file.write(content)
                 file.flush()
                 cache.add(file.name, repository.fs, md5)
-
-
-def _is_file(output: Output) -> bool:
-    return bool(output.hash_info) and not isinstance(output, ParamsDependency)
 
 
 def _set_bucket(repository: Repo) -> None:
