@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+from scipy import stats
+
 MEASUREMENTS = Path(__file__).parents[1] / "docs/measurements"
+CONFIDENCE = 0.95
 
 
 def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int) -> dict[str, list[float]]:
@@ -57,3 +61,11 @@ def write_ratios(name: str, title: str, seconds: dict[str, list[float]], against
     )
     print("\n".join(lines))
     return ratios
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """The mean of the rounds' ratios and its 95 % interval: Student's, of their logarithms."""
+    logs = np.log(np.array(ours) / np.array(theirs))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * stats.sem(logs)
+    mean, low, high = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"

@@ -24,8 +24,7 @@ import httpx
 import numpy as np
 import typer
 from exported import export_classifier, photographs
-from rounds import MEASUREMENTS
-from scipy import stats
+from rounds import MEASUREMENTS, ratio
 
 from imagewright.bundle.hardware import this_machine
 from imagewright.config.tensors import InputConfig
@@ -41,7 +40,6 @@ SERVER_CORE, CLIENT_CORE = 1, 0
 START_S, STOP_S, ANSWER_S, WARM_S = 60, 20, 30, 1.5
 AGREE = 1e-3
 """How much a probability may differ from the runtime's own, since batches differ."""
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -190,14 +188,6 @@ def turns(
                     a_second, times = asyncio.run(ask(url, pictures, many, seconds))
                     middle, late = np.percentile(times, [50, 99]) * 1000
                     yield Turn(name, contender, many, number, a_second, middle, late)
-
-
-def ratio(ours: list[float], theirs: list[float]) -> str:
-    """The mean of the rounds' ratios and its 95 % interval: Student's, of their logarithms."""
-    logs = np.log(np.array(ours) / np.array(theirs))
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * stats.sem(logs)
-    mean, low, high = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
 
 def table(found: list[Turn], model: str, users: list[int]) -> list[str]:
