@@ -19,7 +19,7 @@ from PIL import Image
 
 from imagewright.files import read_json
 
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 
 LENIENT = {"onnx": {"max_flips": 0.1}, "int8": {"max_flips": 0.5, "max_metric_drop": 0.5}}
 QUICK = {"evaluate": {"resamples": 100}, "export": {"int8": {"images": 16}}, "gate": {**LENIENT, "latency_runs": 3}}

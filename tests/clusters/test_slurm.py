@@ -23,7 +23,7 @@ TYPED = (
 )  # fmt: skip
 Running = tuple[Project, "subprocess.Popen[bytes]"]
 ON_GPU = {"train", "evaluate"}
-OVERDUE_S = 240
+OVERDUE_S = 400
 PATIENCE_S = 60
 
 
@@ -40,10 +40,10 @@ def cluster() -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def overdue(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A training that will take longer than the minute it asks for; started first, since that takes a while."""
+    """A training that will take longer than the two minutes it asks for; started first, since that takes a while."""
     project = replace(make_project(tmp_path_factory.mktemp("overdue") / "project"), variables=cluster.variables)
     project.edit("config/experiment/digits8.yaml", "epochs: 6", "epochs: 100000")
-    process = project.start("nice", "-n", "19", *TYPED, "--set-resources", "train:runtime=1")
+    process = project.start("nice", "-n", "19", *TYPED, "--set-resources", "train:runtime=2")
     yield project, process
     process.kill()
     process.wait()
