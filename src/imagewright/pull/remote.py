@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DownloadError, DvcException
 from dvc.repo import Repo
 
@@ -95,12 +96,11 @@ def _lacking(repository: Repo) -> bool:
 def _copy_listings(repository: Repo, remote: Any) -> None:
     """Bring the listings of folders: DVC leaves out that of a folder with a file missing; and those of dependencies."""
     cache, index = repository.cache.local, repository.index
-    wanted = [
-        *(out for out in index.outs if out.hash_info and recorded_files(repository, out) is None),
-        *(dep for dep in index.deps if dep.hash_info and recorded_input(repository, dep) is None),
-    ]
-    for output in wanted:
-        md5 = output.hash_info.value
+    deps = (dep for dep in index.deps if dep.hash_info and not isinstance(dep, ParamsDependency))
+    # Once each: many stages depend on one listing.
+    wanted = {out.hash_info.value for out in index.outs if out.hash_info and recorded_files(repository, out) is None}
+    wanted |= {dep.hash_info.value for dep in deps if recorded_input(repository, dep) is None}
+    for md5 in sorted(wanted):
         # A listing that is there and cannot be read is damaged.
         if cache.exists(md5):
             repository.fs.remove(cache.oid_to_path(md5))
