@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -37,7 +37,8 @@ RIVALS = {"LitServe": "litserve==0.2.19", "BentoML": "bentoml==1.4.39"}
 CONTENDERS = (OURS, ALONE, *RIVALS)
 MAX_BATCH, CLASSES, PICTURES = 8, 10, 32
 SERVER_CORE, CLIENT_CORE = 1, 0
-START_S, STOP_S, ANSWER_S, WARM_S = 60, 20, 30, 1.5
+START_S, STOP_S, ANSWER_S, WARM_S = 60, 20, 30, 0.5
+TOLD = 300
 AGREE = 1e-3
 """How much a probability may differ from the runtime's own, since batches differ."""
 
@@ -83,21 +84,39 @@ def command(contender: str, folder: Path, runtime: str, port: int, pythons: Mapp
     if contender == "BentoML":
         started = [str(pythons[contender].with_name("bentoml")), "serve", "serve_bentoml:Classifier"]
         return [*started, "--working-dir", str(HERE), "--host", "127.0.0.1", "--port", str(port)]
-    config = folder / "serve.yaml"
+    config = folder / f"{contender}.yaml"
     config.write_text(f"threads: 1\nworkers: 1\nmax_batch: {1 if contender == ALONE else MAX_BATCH}\n")
     limits = ["--config", str(config), "--port", str(port)]
     return ["imagewright", "serve", exported, "--ungated", "--runtime", runtime, *limits]
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server that was started, and sleeps while it is the turn of others."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    @contextmanager
+    def awake(self) -> Iterator[str]:
+        """Let it run; gives the address to ask."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+        try:
+            yield self.url
+        finally:
+            os.killpg(self.process.pid, signal.SIGSTOP)
+
+
 @contextmanager
-def served(contender: str, folder: Path, runtime: str, pythons: Mapping[str, Path]) -> Iterator[str]:
-    """A server on its own core, once it listens; gives the address to ask."""
+def served(contender: str, folder: Path, runtime: str, pythons: Mapping[str, Path]) -> Iterator[Running]:
+    """A server on its own core, once it listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # BentoML takes no arguments of ours.
     variables = {"EXPORTED": str(folder / "exported"), "RUNTIME": runtime, "BENTOML_DO_NOT_TRACK": "True"}
-    with (folder / "log").open("wb") as log:
+    printed = folder / f"{contender}.log"
+    with printed.open("wb") as log:
         process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *command(contender, folder, runtime, port, pythons)],
             env=os.environ | variables, stdout=log, stderr=log, start_new_session=True,
@@ -110,15 +129,17 @@ def served(contender: str, folder: Path, runtime: str, pythons: Mapping[str, Pat
                     break
             time.sleep(0.1)
         else:
-            raise SystemExit(f"{contender} does not start: {(folder / 'log').read_text()[-2000:]}")
-        yield f"http://127.0.0.1:{port}/predict"
+            raise SystemExit(f"{contender} does not start: {printed.read_text()[-2000:]}")
+        os.killpg(process.pid, signal.SIGSTOP)
+        yield Running(f"http://127.0.0.1:{port}/predict", process)
     finally:
         # LitServe and BentoML have more processes than one.
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_S)
+            if number != signal.SIGTERM:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_S)
 
 
 async def ask(url: str, pictures: list[Picture], users: int, seconds: float) -> tuple[float, list[float]]:
@@ -132,13 +153,13 @@ async def ask(url: str, pictures: list[Picture], users: int, seconds: float) -> 
                 number += 1
                 started = time.perf_counter()
                 async with session.post(url, data=picture.body, headers=picture.headers) as answer:
+                    if answer.status != 200:
+                        raise SystemExit(f"{url} says {answer.status}: {(await answer.text())[:TOLD]}")
                     said = await answer.json()
                 times.append(time.perf_counter() - started)
                 said = said.get("predictions", [said])[0]
-                if answer.status != 200 or said["label"] != picture.label:
-                    raise SystemExit(f"{url} says {said} instead of {picture.label}")
-                if abs(said["confidence"] - picture.confidence) > AGREE:
-                    raise SystemExit(f"{url} says {said} instead of {picture.confidence}")
+                if said["label"] != picture.label or abs(said["confidence"] - picture.confidence) > AGREE:
+                    raise SystemExit(f"{url} says {said} instead of {picture.label}, {picture.confidence}")
 
         started = time.perf_counter()
         end = started + seconds
@@ -146,18 +167,26 @@ async def ask(url: str, pictures: list[Picture], users: int, seconds: float) -> 
         return len(times) / (time.perf_counter() - started), times
 
 
-def in_process(folder: Path, runtime: str, seconds: float) -> None:
-    """Print pictures a second, and the times of one, where they are decoded and answered one after another."""
+def in_process(folder: Path, runtime: str) -> Callable[[float], list[float]]:
+    """What decodes and answers pictures one after another for so many seconds, on the server's core.
+
+    It gives the seconds of each.
+    """
     about = open_served(folder / "exported", runtime, ungated=True)
     model = Model(about, threads=1)
     contents = [path.read_bytes() for path in sorted((folder / "pictures").iterdir())]
-    times: list[float] = []
-    end = time.perf_counter() + WARM_S + seconds
-    while (started := time.perf_counter()) < end:
-        model.answer(load_image(contents[len(times) % len(contents)], about.input)[np.newaxis])
-        times.append(time.perf_counter() - started)
-    counted = np.array(times)[np.cumsum(times) > WARM_S]
-    print(len(counted) / counted.sum(), *np.percentile(counted, [50, 99]) * 1000)
+
+    def turn(seconds: float) -> list[float]:
+        os.sched_setaffinity(0, {SERVER_CORE})
+        times: list[float] = []
+        end = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < end:
+            model.answer(load_image(contents[len(times) % len(contents)], about.input)[np.newaxis])
+            times.append(time.perf_counter() - started)
+        os.sched_setaffinity(0, {CLIENT_CORE})
+        return times
+
+    return turn
 
 
 def requests(folder: Path, runtime: str) -> list[Picture]:
@@ -176,18 +205,19 @@ def turns(
     name: str, folder: Path, runtime: str, users: list[int], rounds: int, seconds: float, pythons: Mapping[str, Path]
 ) -> Iterator[Turn]:
     """Let everyone have a turn in each round, in another order each time."""
-    pictures = requests(folder, runtime)
-    for number in range(1, rounds + 1):
-        alone = [sys.executable, __file__, "limit", str(folder), runtime, str(seconds)]
-        done = subprocess.run(["taskset", "-c", str(SERVER_CORE), *alone], check=True, capture_output=True, text=True)
-        yield Turn(name, LIMIT, 1, number, *map(float, done.stdout.split()))
-        for contender in CONTENDERS[number % len(CONTENDERS) :] + CONTENDERS[: number % len(CONTENDERS)]:
-            with served(contender, folder, runtime, pythons) as url:
+    pictures, limit = requests(folder, runtime), in_process(folder, runtime)
+    with ExitStack() as stack:
+        servers = {one: stack.enter_context(served(one, folder, runtime, pythons)) for one in CONTENDERS}
+        for number in range(1, rounds + 1):
+            limit(WARM_S)
+            times = limit(seconds)
+            yield Turn(name, LIMIT, 1, number, len(times) / sum(times), *np.percentile(times, [50, 99]) * 1000)
+            for contender in CONTENDERS[number % len(CONTENDERS) :] + CONTENDERS[: number % len(CONTENDERS)]:
                 for many in users:
-                    asyncio.run(ask(url, pictures, many, WARM_S))
-                    a_second, times = asyncio.run(ask(url, pictures, many, seconds))
-                    middle, late = np.percentile(times, [50, 99]) * 1000
-                    yield Turn(name, contender, many, number, a_second, middle, late)
+                    with servers[contender].awake() as url:
+                        asyncio.run(ask(url, pictures, many, WARM_S))
+                        a_second, times = asyncio.run(ask(url, pictures, many, seconds))
+                    yield Turn(name, contender, many, number, a_second, *np.percentile(times, [50, 99]) * 1000)
 
 
 def table(found: list[Turn], model: str, users: list[int]) -> list[str]:
@@ -218,8 +248,8 @@ def table(found: list[Turn], model: str, users: list[int]) -> list[str]:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Each contender has its turn in each of them.", min=2)] = 7,
-    seconds: Annotated[float, typer.Option(help="Of a turn with so many users.")] = 4.0,
+    rounds: Annotated[int, typer.Option(help="Each contender has its turn in each of them.", min=2)] = 20,
+    seconds: Annotated[float, typer.Option(help="Of a turn with so many users.")] = 2.0,
     users: Annotated[list[int], typer.Option(help="How many ask at once; several times for several.")] = [1, 8],  # noqa: B006
     runtime: Annotated[str, typer.Option(help="onnx or int8.")] = "int8",
     environments: Annotated[Path, typer.Option(help="Where the rivals are installed, once.")] = Path(
@@ -261,9 +291,11 @@ def write(found: list[Turn], models: list[str], users: list[int], rounds: int, s
     told = (
         f"`python benchmarks/serve.py`: {rounds} rounds of {seconds:g} s in turn on {machine['cores']} cores "
         f"({machine['cpu']}), all servers with the same {runtime} file, the same decoder and one thread on one core; "
-        f"who asks is on another one. The pictures are JPEG files of 320 × 240. {' and '.join(RIVALS.values())}. The "
-        "last columns are what `imagewright serve` has in comparison, with 95 % intervals over the rounds: more "
-        f"requests and less time are better. `{LIMIT}` decodes and answers one picture after another without a server; "
+        "who asks is on another one. All of them are started at once, and sleep (SIGSTOP) in the turns of others, "
+        f"so that turns follow each other closely. The pictures are JPEG files of 320 × 240. "
+        f"{' and '.join(RIVALS.values())}. The last columns are what `imagewright serve` has in comparison, with 95 % "
+        f"intervals over the rounds: more requests and less time are better. `{LIMIT}` decodes and answers one picture "
+        "after another without a server; "
         f"`{ALONE}` has `max_batch: 1`."
     )
     lines = ["# Over HTTP", "", told]
@@ -274,7 +306,4 @@ def write(found: list[Turn], models: list[str], users: list[int], rounds: int, s
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["limit"]:
-        in_process(Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
-    else:
-        typer.run(main)
+    typer.run(main)
