@@ -70,12 +70,13 @@ def _openvino(path: Path, threads: int) -> Engine:
         # Some processors would be given 16 bits.
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    own = threading.local()
+    # Requests of several threads wait for each other without end when their shapes are new (seen with 2026.4.1, in one
+    # of 24 starts on two cores). With this hint they would run one after the other in any case.
+    request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    turn = threading.Lock()
 
     def answer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-        return own.request.infer([images])[0]  # type: ignore[no-any-return]
+        with turn:
+            return request.infer([images])[0]  # type: ignore[no-any-return]
 
     return answer
