@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,17 +151,34 @@ def write_shapes(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
-    """Both tiny experiments, built from raw to bundle. Read it; to change it, take `project`."""
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder for what the processes that run the tests make once for all of them.
+
+    Where IMAGEWRIGHT_TESTS_SHARED names one, the next run of the tests on the same checkout finds it there again.
+    """
     own = tmp_path_factory.getbasetemp()
-    # Where several processes run the tests, the first one builds it for all of them.
-    shared = own if worker_id == "master" else own.parent
-    project, whole = Project(shared / "built/project"), shared / "built/whole"
-    with FileLock(shared / "built.lock"):
-        if not whole.exists():
+    given = os.environ.get("IMAGEWRIGHT_TESTS_SHARED")
+    return Path(given) if given else own if worker_id == "master" else own.parent
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether it is still to be made, in the block; the other processes wait until it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        whole = folder / "whole"
+        yield not whole.exists()
+        whole.touch()
+
+
+@pytest.fixture(scope="session")
+def built(shared: Path) -> Project:
+    """Both tiny experiments, built from raw to bundle. Read it; to change it, take `project`."""
+    project = Project(shared / "built/project")
+    with made_once(shared / "built") as missing:
+        if missing:
             done = make_project(project.root).snakemake()
             assert done.returncode == 0, done.stdout[-6000:]
-            whole.touch()
     return project
 
 
@@ -188,18 +206,30 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def origin(built: Project, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone in which all was built by Snakemake, recorded by DVC, which computed nothing again, and pushed."""
-    from clones import commit, messages, publish, reach, run
+def recorded(built: Project, shared: Path) -> Project:
+    """A clone in which all was built by Snakemake, and recorded by DVC, which computed nothing again."""
+    from clones import commit, messages, publish, run
+
+    project = Project(shared / "recorded/project")
+    with made_once(shared / "recorded") as missing:
+        if missing:
+            shutil.copytree(built.root, project.root, symlinks=True)
+            publish(project)
+            assert messages(run(project, "dvc", "repro")) == set()
+            commit(project, "Record the results")
+    return project
+
+
+@pytest.fixture(scope="session")
+def origin(recorded: Project, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone whose recorded results were pushed."""
+    from clones import reach, run
 
     root = tmp_path_factory.mktemp("origin") / "project"
-    shutil.copytree(built.root, root, symlinks=True)
+    shutil.copytree(recorded.root, root, symlinks=True)
     project = Project(root)
-    publish(project)
     reach(project, endpoint)
-    assert messages(run(project, "dvc", "repro")) == set()
     run(project, "dvc", "push")
-    commit(project, "Record the results")
     return project
 
 
