@@ -18,13 +18,13 @@ def resolve(root: Root = Path(), experiments: Experiments = None) -> None:
     Example:
       python scripts/resolve.py --experiments digits,brain
     """
-    from imagewright.config.resolve import LISTINGS, list_sections, resolve
+    from imagewright.config.resolve import list_sections, resolve
     from imagewright.files import write_json
 
     plan = resolve(root, experiments.split(",") if experiments else None)
     # The record is about all experiments of config/workflow.yaml.
-    for stage, sections in list_sections(root, plan).items() if experiments is None else ():
-        write_json(root / LISTINGS / f"{stage}.json", sections)
+    for listing, sections in list_sections(root, plan).items() if experiments is None else ():
+        write_json(root / listing, sections)
     print(f"resolved {', '.join(plan.experiments)}")
 
 

@@ -113,15 +113,16 @@ def test_the_provenance_has_every_stage_before_the_bundle(pristine: Path) -> Non
 def test_every_section_is_listed_for_the_stage_that_reads_it(root: Path) -> None:
     # DVC sees sections through these listings alone: it would not notice a change in one that is missing there.
     listed = list_sections(root, resolve(root))
-    assert list(listed) == list(STAGES)
+    listing = {stage: f"results/resolve/listing/{stage}.json" for stage in STAGES}
+    assert list(listed) == list(listing.values())
     paths = [path for files in listed.values() for path in files]
     provenance = {"provenance/digits.json", "provenance/brain.json"}
     read = SECTIONS - {"tracking/digits.yaml", "tracking/brain.yaml"} | provenance
     assert sorted(paths) == sorted(f"results/resolve/{section}" for section in read)
-    assert {f"results/resolve/{name}" for name in provenance} < set(listed["bundle"])
+    assert {f"results/resolve/{name}" for name in provenance} < set(listed[listing["bundle"]])
     edit(root, DIGITS, "epochs: 8", "epochs: 9")
     again = list_sections(root, resolve(root))
-    assert {stage for stage in STAGES if again[stage] != listed[stage]} == {"train", "bundle"}
+    assert {stage for stage in STAGES if again[listing[stage]] != listed[listing[stage]]} == {"train", "bundle"}
 
 
 def test_comments_blank_lines_and_the_order_of_keys_change_nothing(root: Path) -> None:

@@ -95,14 +95,15 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
 
 
 def list_sections(root: Path, plan: Plan) -> dict[str, dict[str, str]]:
-    """For each stage, the MD5s of its sections by their paths from the project's folder.
+    """For each stage's listing, by the file that it belongs into, the MD5s of sections by their paths.
 
-    DVC's stages depend on these listings, a file each, and so on which experiments there are, too.
+    DVC's stages depend on these listings, and so on which experiments there are, too.
     """
-    return {
-        stage: {path: hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest() for path in paths}
-        for stage, paths in plan.sections.items()
-    }
+
+    def md5(path: str) -> str:
+        return hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
+
+    return {f"{LISTINGS}/{stage}.json": {path: md5(path) for path in paths} for stage, paths in plan.sections.items()}
 
 
 def check_pulled(root: Path) -> None:

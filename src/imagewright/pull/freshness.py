@@ -56,8 +56,7 @@ def stale_jobs(repository: Repo, stages: list[Stage], plan: Plan) -> dict[Job, s
 
     What depends on such a job is not listed: Snakemake finds it.
     """
-    sections = list_sections(Path(repository.root_dir), plan)
-    here: dict[str, Files] = {f"{LISTINGS}/{stage}.json": files for stage, files in sections.items()}
+    here: dict[str, Files] = list_sections(Path(repository.root_dir), plan)
     stale: dict[Job, str] = {}
     for stage in stages:
         jobs = {job: _lineage(job, plan) for job in _jobs(stage.name, plan)}
