@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install run recover test slow loadtest report lint format lock clean
+.PHONY: help install run recover test slow proof loadtest report lint format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,7 +33,10 @@ test: install  ## Run the tests for everyone (under 12 minutes)
 	pytest -n 2 --dist loadfile -m 'not slow and not proof'
 
 slow: install  ## Run the tests that take longer, too long to wait for at every change
-	pytest -n 2 --dist loadfile -m slow
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+
+proof: install  ## Run what is too long for every change: further cases, full counts (hours)
+	IMAGEWRIGHT_PROOF=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or proof'
 
 loadtest: install  ## Ask a served bundle as 1 to 64 users would, and check every answer (EXPERIMENT=digits)
 	python benchmarks/loadtest.py --experiment $(EXPERIMENT)

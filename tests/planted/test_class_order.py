@@ -125,13 +125,13 @@ def test_lists_with_numbers_in_another_order(clean: Project, forms: Project) -> 
         pytest.param(
             FACES, READER, TABLE, TABLE.replace('"angry", "disgust"', '"disgust", "angry"'),
             ["class 0 is 'angry', but the published order has 'disgust' there"], id="the-table-with-two-swapped",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.proof,
         ),
         pytest.param(
             FOLDERS, "src/imagewright/index/classes.py", "    classes = list(declared or found)\n",
             "    classes = sorted(declared or found)\n",
             ["class 4 is 'neutral', but the published order has 'sad' there"],
-            id="sorted-by-the-code", marks=pytest.mark.slow,
+            id="sorted-by-the-code", marks=pytest.mark.proof,
         ),
     ],
 )  # fmt: skip
@@ -155,11 +155,11 @@ def test_code_with_another_order(
         # Without a declared order it is the table's own, in which a sad face happens to come first.
         pytest.param(
             "faces-table", {"classes": None}, ["class 0 is 'sad', but the published order has 'angry' there"],
-            id="as-the-table-has-it", marks=pytest.mark.slow,
+            id="as-the-table-has-it", marks=pytest.mark.proof,
         ),
         pytest.param(
             "dogs-kaggle", {"names": {}, "classes": None}, ["'boston_bull' is no class of this data set"],
-            id="as-the-pictures-come", marks=pytest.mark.slow,
+            id="as-the-pictures-come", marks=pytest.mark.proof,
         ),
     ],
 )  # fmt: skip

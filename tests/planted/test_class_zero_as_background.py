@@ -82,7 +82,7 @@ def test_the_clean_twin(clean: Project) -> None:
         assert split["targets"]["outside_roi"] == 0 < split["targets"]["stroma"]
 
 
-@pytest.mark.parametrize("named", [[], pytest.param(["stroma"], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("named", [[], pytest.param(["stroma"], marks=pytest.mark.proof)])
 def test_a_config_that_does_not_ignore_it(clean: Project, tiles: Project, named: list[str]) -> None:
     config = yaml.safe_load((tiles.root / DATA).read_text())
     del config["ignore"]
@@ -107,15 +107,15 @@ RESIZED = "        return resize_mask(indices, self.section.tensors, outside=IGN
         ),
         pytest.param(
             WRITE, RESIZED, f"        indices[indices == IGNORED] = 0\n{RESIZED}", ["known mask"],
-            id="made-0-before-resizing", marks=pytest.mark.slow,
+            id="made-0-before-resizing", marks=pytest.mark.proof,
         ),
         pytest.param(
             "src/imagewright/imaging.py", "resampling, color=colour", "resampling", ["known mask"],
-            id="padded-without-a-colour", marks=pytest.mark.slow,
+            id="padded-without-a-colour", marks=pytest.mark.proof,
         ),
         pytest.param(
             WRITE, "= image, target\n", "= image, np.where(np.equal(target, IGNORED), 0, target)\n",
-            ["target stored for train/"], id="by-the-writer-alone", marks=pytest.mark.slow,
+            ["target stored for train/"], id="by-the-writer-alone", marks=pytest.mark.proof,
         ),
     ],
 )  # fmt: skip
@@ -135,7 +135,7 @@ def test_code_that_trains_on_it(clean: Project, tiles: Project) -> None:
     check_passes(clean, *TENSORS)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_it_counts_in_no_metric(tiles: Project) -> None:
     done = tiles.snakemake("evaluate_all", *TILES)
     assert done.returncode == 0, done.stdout[-3000:]

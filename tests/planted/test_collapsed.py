@@ -27,7 +27,7 @@ def check_gate_stops(built: Project, project: Project, experiment: str, *words: 
 
 @pytest.mark.parametrize(
     ("experiment", "part", "always"),
-    [("digits8", "backbone.fc.", "0"), pytest.param("shapes", "backbone.", "background", marks=pytest.mark.slow)],
+    [("digits8", "backbone.fc.", "0"), pytest.param("shapes", "backbone.", "background", marks=pytest.mark.proof)],
 )
 def test_weights_zeroed_when_saved(built: Project, project: Project, experiment: str, part: str, always: str) -> None:
     project.edit(SELECT, COPIED, COPIED + ZEROED.format(part=part))

@@ -47,18 +47,18 @@ def test_stretched_to_declared_values_where_loaded(built: Project, project: Proj
         pytest.param(WRITE, LOOKED_UP, f"        values = {scaled_to(2)}\n{LOOKED_UP}", id="stretched-by-the-encoder"),
         pytest.param(
             WRITE, LOOKED_UP, f"        values = (values / 255).astype(np.int64)\n{LOOKED_UP}",
-            id="made-0-to-1", marks=pytest.mark.slow,
+            id="made-0-to-1", marks=pytest.mark.proof,
         ),
         pytest.param(
             IMAGING, "Image.Resampling.NEAREST, outside", "Image.Resampling.BILINEAR, outside", id="interpolated"
         ),
         pytest.param(
             IMAGING, "Image.Resampling.NEAREST, outside", "Image.Resampling.BOX, outside",
-            id="averaged", marks=pytest.mark.slow,
+            id="averaged", marks=pytest.mark.proof,
         ),
         pytest.param(
             WRITE, LOOKED_UP, f"        values = (values > 0).astype(np.int64)\n{LOOKED_UP}",
-            id="made-binary", marks=pytest.mark.slow,
+            id="made-binary", marks=pytest.mark.proof,
         ),
     ],
 )  # fmt: skip

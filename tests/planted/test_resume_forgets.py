@@ -84,7 +84,7 @@ OTHERS = [("network",), ("optimizer",), ("schedule",), ("batches", "loss"), ("lo
 
 @pytest.mark.parametrize(
     "keys",
-    [("ema",), ("rng",), ("batches",), *(pytest.param(keys, marks=pytest.mark.slow) for keys in OTHERS)],
+    [("ema",), ("rng",), ("batches",), *(pytest.param(keys, marks=pytest.mark.proof) for keys in OTHERS)],
     ids="-".join,
 )
 def test_what_is_forgotten_shows(

@@ -54,7 +54,7 @@ def set_policy(project: Project, policy: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "copy", [copy_bytes, pytest.param(save_uncompressed, marks=pytest.mark.slow), save_bmp, save_in_colour]
+    "copy", [copy_bytes, pytest.param(save_uncompressed, marks=pytest.mark.proof), save_bmp, save_in_colour]
 )
 def test_stop_is_the_default(divided: Project, copy: Callable[[Path, Path], Path]) -> None:
     again = copy(divided.root / RAW / ORIGINAL, divided.root / RAW / "test/3")

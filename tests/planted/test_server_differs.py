@@ -50,7 +50,7 @@ def test_a_stub(built: Project, project: Project) -> None:
     check_gate_stops(built, project, "digits8", "http: share of decisions that differ")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_stub_of_masks(built: Project, project: Project) -> None:
     project.edit(ANSWERS, MASK, MASK.replace("indices", "np.zeros_like(indices)"))
     check_gate_stops(built, project, "shapes", "http: share of decisions that differ")
@@ -62,14 +62,14 @@ def test_a_server_that_always_raises(built: Project, project: Project) -> None:
     check_gate_stops(built, project, "digits8", "the server answered", "with 500")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_an_error_that_is_called_a_success(built: Project, project: Project) -> None:
     # One of the services said 200 and "unknown", and its load test was happy.
     project.edit(ANSWERS, BEST, f"{BEST}\n    return {{'label': 'unknown'}}")
     check_gate_stops(built, project, "digits8", "is no prediction", "unknown")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_server_that_does_not_start(built: Project, project: Project) -> None:
     project.edit(MODEL, "def open_served(", "raise RuntimeError('not today')\n\n\ndef open_served(")
     check_gate_stops(built, project, "digits8", "the server does not start", "not today")

@@ -23,7 +23,7 @@ def in_encoder(chance: str) -> tuple[str, str]:
         # Comes out the same a second time, so that decoding again with the same code would show nothing.
         pytest.param(in_encoder("np.random.default_rng(row.bytes).random() < 0.5"), "train", id="seeded"),
         pytest.param(in_encoder("row.split == 'train' and row.bytes % 2"), "train", id="train-only"),
-        pytest.param(in_encoder("row.split == 'test'"), "test", id="test-only", marks=pytest.mark.slow),
+        pytest.param(in_encoder("row.split == 'test'"), "test", id="test-only", marks=pytest.mark.proof),
         pytest.param(
             (STORED, "        image = " + FLIP.format(chance="position % 2") + STORED), "train", id="by-the-writer"
         ),

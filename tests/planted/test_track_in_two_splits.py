@@ -115,7 +115,7 @@ def test_data_that_tears_a_track(clean: Project, tracks: Project) -> None:
     check_passes(clean, *index_of("films"))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_data_that_says_the_split_of_some_frames(clean: Project, tracks: Project) -> None:
     # A line without a split is train's; so is it where others of its track are not.
     tracks.edit(MANIFEST, "10-6-4.png,10,val", "10-6-4.png,10,")
@@ -124,7 +124,7 @@ def test_data_that_says_the_split_of_some_frames(clean: Project, tracks: Project
     check_passes(clean, *index_of("films"))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_data_with_frames_moved_to_test(clean: Project, tracks: Project) -> None:
     # Whoever cuts a test split of his own moves frames; their names still say the track.
     moved, train, test = "00003_00004.ppm", f"{TOP}/Final_Training/Images/00010", f"{TOP}/Final_Test/Images"
@@ -161,7 +161,7 @@ def test_code_that_cuts_images_one_by_one(clean: Project, tracks: Project) -> No
         pytest.param(READER, 'split="train", group=_track(path, label)', 'split="train"', id="the-reader"),
         pytest.param(
             SPLITS, '    return rows["group"].where(rows["group"].notna(), rows["pixels"])\n',
-            '    return rows["pixels"]\n', id="the-cut", marks=pytest.mark.slow,
+            '    return rows["pixels"]\n', id="the-cut", marks=pytest.mark.proof,
         ),
     ],
 )  # fmt: skip

@@ -118,7 +118,7 @@ def test_a_killed_stage_leaves_no_sender_behind(tmp_path: Path) -> None:
         assert nothing_left(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("behaviour", ["silent", "fails", "nobody"])
 def test_the_wait_is_bounded_as_it_is_shipped(tmp_path: Path, behaviour: str) -> None:
     with wandb_server(behaviour if behaviour != "nobody" else "well") as server:  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def test_a_stage_that_was_killed_continues_its_run(tmp_path: Path) -> None:
         assert "No runs to sync" in run_wandb(tmp_path, "sync", "--dry-run", "runs/wandb")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.proof)])
 def test_the_stage_outlives_the_service(tmp_path: Path, number: signal.Signals) -> None:
     # wandb's own process was killed for its memory, or hangs.
     done = run_stage(tmp_path, "0-5", MODE="offline", SERVICE=str(int(number)))

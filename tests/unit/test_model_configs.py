@@ -36,7 +36,7 @@ def test_it_takes_the_pictures(path: Path) -> None:
         assert make(path, size, channels).mean.shape[1] == channels
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @every_config
 def test_it_takes_large_pictures(path: Path) -> None:
     for size, channels in LARGE:

@@ -89,9 +89,9 @@ def test_empty_raw_folder(unbuilt: Project) -> None:
     ("name", "content", "reason"),
     [
         ("notes.jpg", b"To do: label these pictures.\n", "no picture, whatever the name says"),
-        pytest.param("nothing.png", b"", "the file is empty", marks=pytest.mark.slow),
+        pytest.param("nothing.png", b"", "the file is empty", marks=pytest.mark.proof),
         ("half.png", picture("PNG")[:2000], "cut short or broken"),
-        pytest.param("half.jpg", picture("JPEG")[:2000], "cut short or broken", marks=pytest.mark.slow),
+        pytest.param("half.jpg", picture("JPEG")[:2000], "cut short or broken", marks=pytest.mark.proof),
     ],
     ids=["text", "empty", "half-png", "half-jpeg"],
 )
@@ -202,7 +202,7 @@ def use_archive(project: Project, path: Path, digest: str) -> None:
     project.write_yaml("config/data/digits8.yaml", config | {"source": source})
 
 
-@pytest.mark.parametrize("pack", [zipped, pytest.param(tarred, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pack", [zipped, pytest.param(tarred, marks=pytest.mark.proof)])
 def test_archive_that_leaves_its_folder(unbuilt: Project, tmp_path: Path, pack: Callable[[Path, str], None]) -> None:
     pack(tmp_path / "archive", "../../escaped.png")
     use_archive(unbuilt, tmp_path / "archive", sha256(tmp_path / "archive"))
@@ -279,16 +279,16 @@ def test_data_overridden_for_one_run(unbuilt: Project) -> None:
         pytest.param(
             "config/optimizer/adamw.yaml", "name: adamw", "name: adamww",
             ["optimizer.name", "timm has no optimizer 'adamww'", "did you mean", "'adamw'"], id="optimizer",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.proof,
         ),
         pytest.param(
             "config/optimizer/adamw.yaml", "arguments: {}", "arguments: {momentun: 0.9}",
             ["optimizer.arguments", "momentun", "config/optimizer/"], id="optimizer-arguments",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.proof,
         ),
         pytest.param(
             "config/model/resnet10t.yaml", "arguments: {}", "arguments: {blocks: 3}",
-            ["model.arguments", "blocks", "config/model/"], id="model-arguments", marks=pytest.mark.slow,
+            ["model.arguments", "blocks", "config/model/"], id="model-arguments", marks=pytest.mark.proof,
         ),
     ],
 )  # fmt: skip

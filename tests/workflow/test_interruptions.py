@@ -60,7 +60,7 @@ def wait_for_epochs(project: Project, snakemake: "subprocess.Popen[bytes]") -> p
 
 
 @pytest.mark.parametrize(
-    "stage", [pytest.param(stage, marks=() if stage == "train" else pytest.mark.slow) for stage in SCRIPTS]
+    "stage", [pytest.param(stage, marks=() if stage in ("train", "bundle") else pytest.mark.proof) for stage in SCRIPTS]
 )
 def test_a_stage_is_killed(project: Project, stage: str) -> None:
     # A change to the stage's code makes it run again, and everything after it.

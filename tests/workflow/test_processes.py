@@ -42,7 +42,7 @@ def test_the_same_losses_as_one_process(project: Project) -> None:
     assert record["environment"]["processes"] == record["effective"]["batches"]["processes"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_same_quality_with_batch_norm(built: Project, project: Project) -> None:
     # Each process normalises by its own half of a batch, so the weights differ; what they are worth does not.
     overrides = "overrides=[train.processes=2,train.threads=1]"

@@ -132,7 +132,7 @@ def record_without(project: Project, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "listed", [pytest.param(True, id="listed-now", marks=pytest.mark.slow), pytest.param(False, id="asked-for")]
+    "listed", [pytest.param(True, id="listed-now", marks=pytest.mark.proof), pytest.param(False, id="asked-for")]
 )
 def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Project, listed: bool) -> None:
     """Files of an experiment that nobody asked for when the rest was recorded may be of any age."""
@@ -148,7 +148,7 @@ def test_an_experiment_that_the_record_was_not_about_is_built_again(fresh: Proje
     assert {name for name in planned if "shapes" in name} == set()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_raw_data_of_a_folder_belongs_to_the_record(fresh: Project) -> None:
     run(fresh, "imagewright", "pull")
     picture = next((fresh.root / "data/raw/digits8/3").iterdir())

@@ -207,12 +207,12 @@ def test_the_disk_is_full(fresh: Project, tmp_path: Path) -> None:
     "moment",
     [
         pytest.param(
-            lambda root: len(list((root / ".dvc/cache").rglob("*"))) > 100, id="fetching", marks=pytest.mark.slow
+            lambda root: len(list((root / ".dvc/cache").rglob("*"))) > 100, id="fetching", marks=pytest.mark.proof
         ),
-        pytest.param(lambda root: (root / ".pull.partial/data").exists(), id="copying", marks=pytest.mark.slow),
-        pytest.param(lambda root: (root / UNFINISHED).exists(), id="begun", marks=pytest.mark.slow),
+        pytest.param(lambda root: (root / ".pull.partial/data").exists(), id="copying", marks=pytest.mark.proof),
+        pytest.param(lambda root: (root / UNFINISHED).exists(), id="begun", marks=pytest.mark.proof),
         pytest.param(lambda root: (root / "data/raw/digits8").exists(), id="placing"),
-        pytest.param(lambda root: (root / WEIGHTS).exists(), id="placed", marks=pytest.mark.slow),
+        pytest.param(lambda root: (root / WEIGHTS).exists(), id="placed", marks=pytest.mark.proof),
     ],
 )
 def test_killed_and_repeated(fresh: Project, moment: Callable[[Path], bool]) -> None:

@@ -112,7 +112,7 @@ def test_a_difference_in_the_recorded_weights_is_found_at_train(project: Project
     assert {stage for stage, state in states(done.stdout).items() if state != "same"} == {"train"}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="there is but one instruction set")
 def test_another_instruction_set(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
@@ -127,7 +127,7 @@ def test_another_instruction_set(project: Project, monkeypatch: pytest.MonkeyPat
     assert done.returncode == (1 if outside else 0)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_an_experiment_with_overrides_and_a_changed_config(project: Project) -> None:
     overrides = 'overrides=["train.epochs=7","++optimizer.arguments.betas=[0.9,0.98]"]'
     built = project.snakemake("--config", "experiments=digits8", overrides, "--", "bundle_all")
