@@ -196,7 +196,7 @@ def test_tensors_with_another_order_than_the_model(built: Project, project: Proj
     check_passes(built, METRICS)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_model_that_names_its_outputs_in_another_order(built: Project, project: Project) -> None:
     taken = "            **{key: record[key] for key in TRAVELS},\n"
     project.edit(SELECT, taken, taken + '            "classes": record["classes"][::-1],\n')

@@ -36,7 +36,7 @@ def test_weights_zeroed_when_saved(built: Project, project: Project, experiment:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_trained_to_say_one_class(built: Project, project: Project) -> None:
     # Every label is lost on the way to the loss. The curve and the weights agree, so no earlier stage can object.
     project.edit("src/imagewright/train/loop.py", STEP, STEP.replace("targets)", "torch.zeros_like(targets))"))

@@ -27,7 +27,7 @@ def test_the_metric_that_chooses(built: Project, project: Project) -> None:
     np.testing.assert_allclose(mixed["train/loss"], clean["train/loss"], rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("module", "after", "split", "words"),
     [

@@ -46,7 +46,7 @@ def test_what_the_sweep_varies_is_in_the_experiment() -> None:
     assert sweep["metric"]["name"].removeprefix("val/") in METRICS[task]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_an_agent_runs_the_trials(server: Server, unbuilt: Project) -> None:
     done = unbuilt.snakemake("tensors_all", "--config", "experiments=digits8")
     assert done.returncode == 0, done.stdout

@@ -130,7 +130,7 @@ def test_the_wait_is_bounded_as_it_is_shipped(tmp_path: Path, behaviour: str) ->
         assert done.code == 0 and done.tracked_for < 60
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_wait_for_a_server_that_stops_answering_is_bounded(tmp_path: Path) -> None:
     with wandb_server() as server:
         server.lives_for = 6

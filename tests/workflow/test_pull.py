@@ -201,7 +201,7 @@ def test_what_lies_here_alone_stays(fresh: Project) -> None:
     assert changed.read_text().startswith("epoch,") and fresh.planned() == set()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_what_dvc_users_expect(fresh: Project) -> None:
     run(fresh, "imagewright", "pull")
     run(fresh, "dvc", "exp", "run", "-S", "config/experiment/digits8.yaml:train.epochs=7")

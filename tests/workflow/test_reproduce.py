@@ -100,7 +100,7 @@ def test_what_is_missing_is_named(project: Project, missing: str, said: str) -> 
     assert not (project.root / "runs/reproduce").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_difference_in_the_recorded_weights_is_found_at_train(project: Project) -> None:
     path = project.root / "results/train/digits8/default/model.safetensors"
     content = bytearray(path.read_bytes())

@@ -21,7 +21,7 @@ FILES = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_another_folder_and_another_number_of_cores(built: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = make_project(tmp_path_factory.mktemp("other") / "somewhere" / "else")
     done = other.snakemake("--cores", "1", "--", "export_all", "evaluate_all")

@@ -15,7 +15,7 @@ from conftest import Project
 
 from imagewright.files import read_json, sha256
 
-KILLS = 10 if "IMAGEWRIGHT_PROOF" in os.environ else 4
+KILLS = 10 if "IMAGEWRIGHT_PROOF" in os.environ else 3
 TIMEOUT_S = 300
 
 
