@@ -98,3 +98,19 @@ def test_the_page_needs_nothing_but_results(project: Project) -> None:
     done = project.snakemake("--", "report_all")
     assert done.returncode == 0, done.stdout[-3000:]
     assert page.read_text() == before
+
+
+@pytest.mark.slow
+def test_a_runtime_beyond_its_limits_is_left_out_or_stops_the_run(project: Project) -> None:
+    path, limit = "config/experiment/digits8.yaml", "    max_metric_drop: 0.5\n"
+    project.edit(path, limit, f"{limit}    max_abs_diff: 0\n")
+    done = project.snakemake("bundle_all", "--config", "experiments=digits8")
+    assert done.returncode == 0, done.stdout[-3000:]
+    gate, bundle = (project.json(f"results/bundle/digits8/{name}.json") for name in ("gate", "bundle"))
+    assert gate["passed"] and gate["reasons"] == [] and not gate["runtimes"]["int8"]["passed"]
+    (why,) = gate["left_out"]["int8"]
+    assert "over gate.int8.max_abs_diff (0" in why
+    assert (bundle["default_runtime"], set(bundle["runtimes"])) == ("onnx", {"onnx"})
+    project.edit(path, "    max_abs_diff: 0\n", "    max_abs_diff: 0\n    required: true\n")
+    done = project.snakemake("bundle_all", "--config", "experiments=digits8")
+    assert done.returncode != 0 and f"error: the gate says no: {why}" in done.stdout
