@@ -51,7 +51,13 @@ def test_the_same_seed_is_the_same_training(tensors: Path, tmp_path: Path) -> No
         ({"train": {"ema": 0.9}}, ("ema",), 0.9),
         ({"train": {"sampling": "balanced"}}, ("batches", "balanced"), True),
         ({"train": {"gradient_clip": 0.1}}, ("gradient_clip",), 0.1),
-        ({"train": {"precision": "bf16-mixed"}}, ("precision",), "bf16-mixed"),
+        # Most of a minute on a CPU that has to emulate it.
+        pytest.param(
+            {"train": {"precision": "bf16-mixed"}},
+            ("precision",),
+            "bf16-mixed",
+            marks=pytest.mark.slow,
+        ),
         ({"loss": {"name": "focal", "gamma": 3.0}}, ("loss", "gamma"), 3.0),
         ({"loss": {"name": "cross_entropy", "label_smoothing": 0.2}}, ("loss", "label_smoothing"), 0.2),
         ({"optimizer": {"name": "sgd", "lr": 0.1, "arguments": {"momentum": 0.8}}}, ("optimizer", "class"), "SGD"),
