@@ -40,7 +40,7 @@ def test_the_values_never_reach_the_config(swept: Project) -> None:
     check_stopped(swept, done, "config/experiment/swept.yaml: sweep: two trials are the same", absent=[SELECTION])
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 def test_the_clean_twin(swept: Project) -> None:
     done = swept.snakemake("select_all", *SWEPT)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -13,7 +13,7 @@ VALUES = {"optimizer.lr": [0.001, 0.004], "train.batch_size": [16, 32]}
 SWEPT = ("--config", "experiments=swept")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_two_by_two(project: Project) -> None:
     text = (project.root / "config/experiment/digits8.yaml").read_text().replace("epochs: 6", "epochs: 4")
     text = text.replace("/tracking: disabled", "/tracking: offline")
