@@ -47,11 +47,17 @@ def test_an_epoch(projects: Project, experiment: str) -> None:
         assert metrics["accuracy"]["low"] > metrics["baseline"]["accuracy"]
 
 
-@pytest.mark.slow
-def test_photographs_of_many_sizes_go_through_the_server(projects: Project) -> None:
-    gate = projects.json(f"{built(projects, 'gate_all', 'gate', 'drinks')}/gate.json")
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param("drinks", marks=pytest.mark.slow, id="photographs-of-many-sizes"),
+        pytest.param("signs-mobilenet", marks=pytest.mark.proof, id="small-pictures"),
+    ],
+)
+def test_the_server_answers_as_it_was_evaluated(projects: Project, experiment: str) -> None:
+    gate = projects.json(f"{built(projects, 'gate_all', 'gate', experiment)}/gate.json")
     live = gate["runtimes"]["http"]
-    assert (live["decisions"], live["flips"], live["passed"]) == (TEST_IMAGES["drinks"], 0, True)
+    assert (live["decisions"], live["flips"], live["passed"]) == (TEST_IMAGES[experiment], 0, True)
 
 
 @pytest.mark.slow
