@@ -133,13 +133,15 @@ def served(contender: str, folder: Path, runtime: str, pythons: Mapping[str, Pat
         os.killpg(process.pid, signal.SIGSTOP)
         yield Running(f"http://127.0.0.1:{port}/predict", process)
     finally:
+        # A server that sleeps would not hear that it is to end.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
         # LitServe and BentoML have more processes than one.
-        for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
-            if number != signal.SIGTERM:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(STOP_S)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
 
 
 async def ask(url: str, pictures: list[Picture], users: int, seconds: float) -> tuple[float, list[float]]:
@@ -292,7 +294,7 @@ def write(found: list[Turn], models: list[str], users: list[int], rounds: int, s
         f"`python benchmarks/serve.py`: {rounds} rounds of {seconds:g} s in turn on {machine['cores']} cores "
         f"({machine['cpu']}), all servers with the same {runtime} file, the same decoder and one thread on one core; "
         "who asks is on another one. All of them are started at once, and sleep (SIGSTOP) in the turns of others, "
-        f"so that turns follow each other closely. The pictures are JPEG files of 320 × 240. "
+        "so that turns follow each other closely. The pictures are JPEG files of 320 × 240. "
         f"{' and '.join(RIVALS.values())}. The last columns are what `imagewright serve` has in comparison, with 95 % "
         f"intervals over the rounds: more requests and less time are better. `{LIMIT}` decodes and answers one picture "
         "after another without a server; "

@@ -50,7 +50,7 @@ def test_calibrated_on_test(built: Project, project: Project) -> None:
     check_passes(built, output)
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 def test_int8_calibrated_on_test(built: Project, project: Project) -> None:
     project.edit("src/imagewright/export/write.py", 'TensorSplit(tensors, "train")', 'TensorSplit(tensors, "test")')
     done = project.snakemake("gate_all", *DIGITS)

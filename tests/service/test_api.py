@@ -137,14 +137,14 @@ def test_an_answer_says_one_thing(built: Project, digits: ApiServer) -> None:
 def test_below_its_threshold_an_answer_is_unsure(built: Project, digits: ApiServer) -> None:
     with digits.client() as client:
 
+        def said(picture: bytes, **parameters: float) -> dict[str, Any]:
+            (one,) = client.post("/predict", params=parameters, files={"file": picture}).json()["predictions"]
+            return dict(one)
+
         def unsure(**parameters: float) -> bool:
-            (said,) = client.post("/predict", params=parameters, files={"file": picture}).json()["predictions"]
-            return bool(said["unsure"])
+            return bool(said(picture, **parameters)["unsure"])
 
-        def confidence_of(picture: bytes) -> float:
-            return float(client.post("/predict", files={"file": picture}).json()["predictions"][0]["confidence"])
-
-        confidence, picture = min((confidence_of(picture), picture) for picture in one_of_each(built))
+        confidence, picture = min((said(picture)["confidence"], picture) for picture in one_of_each(built))
         assert 0.1 < confidence < 0.999
         assert not unsure() and not unsure(threshold=0) and not unsure(threshold=confidence - 1e-3)
         assert unsure(threshold=confidence + 1e-3) and unsure(threshold=1)

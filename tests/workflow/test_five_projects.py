@@ -9,7 +9,7 @@ from projects import prepare
 
 REAL = os.environ.get("IMAGEWRIGHT_REAL_DATA")
 TEST_IMAGES = {"emotion": 415, "tissue": 2, "drinks": 114, "signs-mobilenet": 516, "dogs": 216}
-# One of each task, and of the others what `tests/unit/test_readers_real.py` reads.
+# One of each task; the others' files are read in tests/unit/test_readers_real.py.
 QUICK = ("tissue", "drinks")
 ONE_EPOCH = "overrides=[train.epochs=1,tracking=disabled]"
 
