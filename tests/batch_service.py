@@ -44,7 +44,9 @@ class BatchService:
         requests: every CreateJobRequest, as it arrived.
         deleted: the names of jobs that were to end.
         hiccups: so many questions about jobs get an error.
-        refusal: what CreateJob answers instead, if anything.
+        asked: called with the state of a job before it is told.
+        stays: whether jobs that do not run stay in the queue.
+        refusal: what CreateJob and DeleteJob answer instead, if anything.
         preempted: so many jobs that ask for a spot VM lose it at once.
         variables: what the VMs have in their environment, beside what this process has.
         ends: says of a running job whether it is to be ended now, and with which exit code.
@@ -54,6 +56,8 @@ class BatchService:
         self.folder, self.runs = folder, runs
         self.preempted = 0
         self.hiccups = 0
+        self.asked: Callable[[State], None] = lambda state: None
+        self.stays = False
         self.variables: dict[str, str] = {}
         self.ends: Callable[[batch_v1.Job], int | None] = lambda job: None
         self.requests: list[batch_v1.CreateJobRequest] = []
@@ -76,7 +80,7 @@ class BatchService:
             _end(job, PREEMPTED)
         elif self.runs:
             threading.Thread(target=self._run, args=(job,), daemon=True).start()
-        else:
+        elif not self.stays:
             _end(job, 1)
         return job
 
@@ -87,7 +91,9 @@ class BatchService:
             context.abort(grpc.StatusCode.INTERNAL, "hiccup")
         if request.name not in self._jobs:
             context.abort(grpc.StatusCode.NOT_FOUND, f"{request.name} was not found")
-        return self._jobs[request.name]
+        job = self._jobs[request.name]
+        self.asked(job.status.state)
+        return job
 
     def forget(self, rule: str) -> None:
         """Delete the jobs of a rule, as a person may."""
@@ -97,6 +103,8 @@ class BatchService:
 
     def delete(self, request: batch_v1.DeleteJobRequest, context: grpc.ServicerContext) -> Any:
         """End a job."""
+        if self.refusal:
+            context.abort(*self.refusal)
         self.deleted.append(request.name)
         response = Any_()
         response.Pack(Empty())
@@ -164,7 +172,7 @@ def batch_service(folder: Path, runs: bool) -> Iterator[BatchService]:
 
     Args:
         folder: for the pretended VMs, and for their logs.
-        runs: whether jobs run; else they fail at once.
+        runs: whether jobs run; else they fail at once, or stay in the queue where `stays` is set.
     """
     service = BatchService(folder, runs)
     job, operation = batch_v1.Job.serialize, operations_pb2.Operation.SerializeToString

@@ -85,6 +85,7 @@ class Executor(GoogleBatchExecutor):
             self.machines = Machines.read(Path(settings.machines)) if settings.machines else None
         self.orders = Orders(snakefile.parent, settings.store, self.logger.info)
         self.sent: dict[Any, str] = {}
+        self.running: dict[str, SubmittedJobInfo] = {}
         self.logger: Any = _Once(self.logger)
 
     def get_param(self, job: Any, param: str) -> Any:
@@ -183,10 +184,12 @@ class Executor(GoogleBatchExecutor):
     def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
         """Remember under which name the job's results will be."""
         job_info.aux["order"] = self.sent.pop(job_info.job)
+        self.running[job_info.external_jobid] = job_info
         super().report_job_submission(job_info, register_job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
         """Bring the results; a job whose results are not here has failed."""
+        self.running.pop(job_info.external_jobid, None)
         try:
             missing = {str(path) for path in job_info.job.output}.difference(self.orders.bring(job_info.aux["order"]))
             problem = f"{min(missing)} is not in the bucket" if missing else ""
@@ -203,6 +206,7 @@ class Executor(GoogleBatchExecutor):
 
         What the job has written of its failure is brought first.
         """
+        self.running.pop(job_info.external_jobid, None)
         job, codes = job_info.job, self._exit_codes(job_info)
         if PREEMPTED in codes:
             msg = f"{msg or ''}Its spot VM was taken away."
@@ -241,6 +245,22 @@ class Executor(GoogleBatchExecutor):
             except (GoogleAPICallError, RetryError) as error:
                 self.logger.warning(f"Google Batch does not answer, and is asked again: {error}")
                 yield job_info
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Delete every job that has not ended: what goes on after Ctrl-C costs money.
+
+        Snakemake takes no job for active while it looks at them (`RemoteExecutor._wait_for_jobs`), and the plugin waits
+        for one deletion before it asks for the next.
+        """
+        for name in list(self.running):
+            try:
+                self.batch.delete_job(name=name)
+            except NotFound:
+                continue
+            except (GoogleAPICallError, RetryError) as error:
+                self.logger.error(f"error: {name} goes on: {error}\n  delete it: gcloud batch jobs delete {name}")
+            else:
+                self.logger.info(f"Deleted {name}")
 
     def _exit_codes(self, job_info: SubmittedJobInfo) -> set[int]:
         """With which codes the tasks of a job ended; none where it is gone."""

@@ -4,8 +4,10 @@ The requests are those that arrive at a service on loopback, which speaks Batch'
 """
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,12 +39,13 @@ rule card:
     shell: "touch {output}"
 """
 TIMEOUT_S = 120
+LOOK_S = 3
 Sent = dict[str, batch_v1.Job]
 Policy = batch_v1.AllocationPolicy
 
 
-def snakemake(folder: Path, executor: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Send both jobs of the little workflow."""
+def start(folder: Path, executor: str, **variables: str) -> "subprocess.Popen[str]":
+    """Send both jobs of the little workflow; Ctrl-C is heard, also where these tests run in the background."""
     (folder / "Snakefile").write_text(SNAKEFILE)
     subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
     subprocess.run(["git", "-C", str(folder), "add", "Snakefile"], check=True)
@@ -58,15 +61,25 @@ def snakemake(folder: Path, executor: str, **variables: str) -> "subprocess.Comp
         ),
     }  # fmt: skip
     command = [
-        sys.executable, "-m", "snakemake", "--executor", executor, "--jobs", "4", "--keep-going",
-        "--seconds-between-status-checks", "1", "--preemptible-rules", "card", "--preemptible-retries", "3",
+        "env", "--default-signal=INT", sys.executable, "-m", "snakemake", "--executor", executor,
+        "--jobs", "4", "--keep-going", "--seconds-between-status-checks", "1",
+        "--preemptible-rules", "card", "--preemptible-retries", "3",
         *(part for name, value in settings.items() for part in (f"--{executor}-{name}", value)), *files[executor],
     ]  # fmt: skip
     given = {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_GCE_CHECK": "true", "PYTHONPATH": str(SOURCE)}
-    return subprocess.run(
-        command, cwd=folder, env=given | variables, text=True, check=False, timeout=TIMEOUT_S,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=folder, env=given | variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def snakemake(folder: Path, executor: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Send both jobs, and wait until they have ended."""
+    process = start(folder, executor, **variables)
+    try:
+        printed, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, printed)
 
 
 def on_loopback(service: BatchService, endpoint: str) -> dict[str, str]:
@@ -191,6 +204,41 @@ def test_spot_then_on_demand(tmp_path: Path, endpoint: str) -> None:
     assert models_of_card(tmp_path / "failed", endpoint, "imagewright-batch", preempted=0) == ["SPOT"]
     # The plugin never leaves the kind of VM that is taken away.
     assert set(models_of_card(tmp_path / "plugin", endpoint, "googlebatch", preempted=0)) == {"PREEMPTIBLE"}
+
+
+def left_after_ctrl_c(
+    folder: Path, endpoint: str, executor: str, refusal: tuple[grpc.StatusCode, str] | None = None
+) -> tuple[set[str], str]:
+    """Which jobs go on where somebody presses Ctrl-C while Snakemake looks at them, and what it says."""
+    (folder / "work").mkdir(parents=True)
+    with batch_service(folder, runs=False) as service:
+        service.stays = True
+        process = start(folder / "work", executor, **on_loopback(service, endpoint))
+
+        def asked(state: batch_v1.JobStatus.State) -> None:
+            if len(service.requests) == 2:
+                service.asked, service.refusal = lambda state: None, refusal
+                process.send_signal(signal.SIGINT)
+                time.sleep(LOOK_S)
+
+        service.asked = asked
+        try:
+            printed, _ = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    sent = {f"{request.parent}/jobs/{request.job_id}" for request in service.requests}
+    return sent.difference(service.deleted), printed
+
+
+def test_ctrl_c_leaves_no_job(tmp_path: Path, endpoint: str) -> None:
+    assert left_after_ctrl_c(tmp_path / "ours", endpoint, "imagewright-batch")[0] == set()
+    assert left_after_ctrl_c(tmp_path / "plugins", endpoint, "googlebatch")[0]
+    refusal = (grpc.StatusCode.PERMISSION_DENIED, "not yours")
+    left, printed = left_after_ctrl_c(tmp_path / "refused", endpoint, "imagewright-batch", refusal)
+    assert len(left) == 2
+    for name in left:
+        assert f"error: {name} goes on: 403 not yours\n  delete it: gcloud batch jobs delete {name}" in printed
 
 
 @pytest.fixture

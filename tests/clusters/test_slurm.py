@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,10 @@ from slurm_cluster import Slurm, missing, slurm
 
 pytestmark = pytest.mark.slow
 
-# As the profile says, but for a cluster that is asked more often, and has no accounting.
+# As the profile says, but for a cluster that is asked every second, and has no accounting.
 TYPED = (
-    "snakemake", "--profile", "slurm", "--config", "experiments=digits8", "--slurm-status-command", "squeue",
-    "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1", "--latency-wait", "10",
+    sys.executable, str(Path(__file__).parents[1] / "eager_snakemake.py"), "--profile", "slurm",
+    "--config", "experiments=digits8", "--slurm-status-command", "squeue", "--latency-wait", "10",
 )  # fmt: skip
 Running = tuple[Project, "subprocess.Popen[bytes]"]
 ON_GPU = {"train", "evaluate"}
@@ -100,7 +101,9 @@ def test_ctrl_c_cancels_the_jobs(on_slurm: Project, cluster: Slurm) -> None:
     def states() -> set[str]:
         return {job["JobState"] for job in cluster.jobs() if job["WorkDir"] == str(on_slurm.root)}
 
-    process = on_slurm.start(*TYPED)
+    # Not the eager one: Snakemake takes no job for running while it looks at them, and would cancel none.
+    process = on_slurm.start("snakemake", *TYPED[2:], "--slurm-init-seconds-before-status-checks", "5")
+    wait_until(lambda: "has been submitted" in (on_slurm.root / "printed.log").read_text())
     wait_until(lambda: "RUNNING" in states())
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_S) == 1
