@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imagewright.bundle.benchmark import benchmark_file, forget_benchmarks, read_benchmark, record_benchmarks
 from imagewright.bundle.commit import CodeState, code_state
 from imagewright.bundle.hardware import this_machine
 from imagewright.bundle.record import stage_times, write_record
@@ -150,6 +151,30 @@ def test_what_is_not_known_is_said(results: Path, text: str | None, seconds: flo
     file.unlink() if text is None else file.write_text(text)
     row = stage_times(SECTION, results)[-1]
     assert row == {"stage": "gate", "name": "pets", "seconds": seconds, "peak_memory_mb": None, "note": note}
+
+
+def test_what_was_recorded_counts_where_nothing_was_measured(results: Path) -> None:
+    """A clone has no job's own file, and what runs there is recorded beside what was recorded before."""
+    for name in ("a1", "b2"):
+        (results / "train/pets" / name).mkdir(parents=True)
+    (results.parent / "data/raw").mkdir(parents=True)
+    (results.parent / "data/raw/cats.json").write_text("[]")
+    before = stage_times(SECTION, results)[:5]
+    for stage in ("fetch", "train"):
+        record_benchmarks(results, stage)
+    forget_benchmarks(results)
+    assert not benchmark_file(results, "train", "pets/a1").exists()
+    assert stage_times(SECTION, results)[:5] == before
+    rerun = benchmark_file(results, "train", "pets/b2")
+    rerun.write_text(f"{HEADER}99.5\t0:01:39\t900.25\t9\t9\t9\t0\t0\t90\t1\n")
+    record_benchmarks(results, "train")
+    rerun.unlink()
+    assert read_benchmark(results, "train", "pets/b2") == {"seconds": 99.5, "peak_memory_mb": 900.25}
+    assert read_benchmark(results, "train", "pets/a1")["seconds"] == 4.5
+    # What has no results any more is not recorded.
+    (results / "train/pets/a1").rmdir()
+    record_benchmarks(results, "train")
+    assert set(read_json(results / "benchmark/train.json")) == {"pets/b2"}
 
 
 def test_the_record(repository: Path, results: Path) -> None:

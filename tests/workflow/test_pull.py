@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 from clones import commit, git, is_clean, messages, run
 from conftest import Project
+
+from imagewright.bundle.benchmark import read_benchmark
 
 RETRAINED = {
     "Train digits8, trial default",
@@ -38,26 +41,40 @@ def test_nothing_is_left_to_do_on_a_fresh_clone(fresh: Project, links: str) -> N
     assert is_clean(fresh)
 
 
+def training(project: Project) -> dict[str, Any]:
+    """How long the training took, and how much memory."""
+    return read_benchmark(project.root / "results", "train", "digits8/default")
+
+
 @pytest.mark.slow
 def test_a_change_runs_what_depends_on_it_and_no_more(fresh: Project) -> None:
     run(fresh, "imagewright", "pull")
+    recorded = training(fresh)
     fresh.edit(*EPOCHS)
     planned = fresh.planned()
     assert planned == RETRAINED
     assert messages(run(fresh, "dvc", "repro")) == planned
     assert is_clean(fresh)
     assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 7
+    # What was pulled and not run again has its time in the record, too.
+    measured = training(fresh)
+    assert measured != recorded
+    stages = fresh.json("results/bundle/digits8/record.json")["stages"]
+    assert {row["stage"]: row["seconds"] for row in stages}["train"] == measured["seconds"]
+    assert all(row["seconds"] is not None for row in stages)
     # On another branch, and back.
     commit(fresh, "Train longer")
     git(fresh, "switch", "--quiet", "--create", "old", "HEAD~1")
     assert "restored: 0 files" not in run(fresh, "imagewright", "pull")
     assert is_clean(fresh)
     assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 6
+    assert training(fresh) == recorded
     git(fresh, "switch", "--quiet", "main")
     run(fresh, "dvc", "checkout")
     run(fresh, "imagewright", "pull")
     assert is_clean(fresh)
     assert fresh.json("results/train/digits8/default/trial.json")["epochs_run"] == 7
+    assert training(fresh) == measured
 
 
 def test_a_change_that_was_committed_and_never_run(fresh: Project) -> None:
@@ -69,6 +86,16 @@ def test_a_change_that_was_committed_and_never_run(fresh: Project) -> None:
     # What has to run is not forgotten by a second pull.
     run(fresh, "imagewright", "pull")
     assert fresh.planned() == RETRAINED
+
+
+def test_code_that_was_changed_and_never_run(fresh: Project) -> None:
+    with (fresh.root / "src/imagewright/gate/compare.py").open("a") as file:
+        file.write("ADDED = 1\n")
+    output = run(fresh, "imagewright", "pull")
+    assert "stale: 4 jobs" in output
+    assert "gate digits8: results/resolve/code/gate.json is not the recorded one" in output
+    judged = {f"{what} {name}" for what in ("Judge", "Bundle") for name in ("digits8", "shapes")}
+    assert fresh.planned() == judged | {"Write the summary page"}
 
 
 @pytest.mark.slow

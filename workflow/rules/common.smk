@@ -1,4 +1,5 @@
 # What the rules share: the plan, and the names of every stage's files. No rule is defined here.
+import atexit
 import gc
 import os
 import re
@@ -14,8 +15,10 @@ sys.path.insert(0, str(ROOT / "src"))
 # One place decides which code runs: this checkout's, in every job, whatever the job's environment has installed. It is
 # said in the job's own shell, since Snakemake takes the variable away where a conda environment is used.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; ")
-# A plan is made of millions of objects, and none of them is garbage: to look for some took a fifth of its time.
+# A plan is made of millions of objects, and none of them is garbage: to look for some took a fifth of its time, and
+# when it ended another fifth.
 gc.set_threshold(100_000, 50, 100)
+atexit.register(gc.freeze)
 # Threads that wait sleep: two trainings side by side on two cores took 187 s while they spun, 74 s now.
 os.environ.update(OMP_WAIT_POLICY="PASSIVE")
 

@@ -40,7 +40,8 @@ class Plan:
         experiments: of each, its data, tensors, trials, overrides and task.
         tensors: the data config of each.
         folders: where the images of a data config lie, if a person put them there.
-        sections: for each stage, the files below `results/resolve/` that its jobs read first, code's fingerprint aside.
+        sections: for each stage, the files below `results/resolve/` that its jobs read first: its code's fingerprint,
+            and a section for each job.
     """
 
     experiments: Mapping[str, Mapping[str, Any]]
@@ -83,10 +84,9 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
     marks = {stage: fingerprint["all"] for stage, fingerprint in code.items() if stage != "report"}
     for name, sections in composed["provenance"].items():
         write_json(root / "results/resolve/provenance" / f"{name}.json", {"sections": sections, "code": marks})
-    # DVC wants its folders to be there, also where nothing is in them.
+    # DVC wants its folder to be there, also where nothing is in it.
     raw = root / "results/resolve/raw"
-    for folder in (raw, *(root / "results/benchmark" / stage for stage in STAGES)):
-        folder.mkdir(parents=True, exist_ok=True)
+    raw.mkdir(parents=True, exist_ok=True)
     for data, folder in composed["folders"].items():
         # A clone may have the results without the images; that does not make the results old.
         if (root / folder).is_dir() or not (raw / f"{data}.txt").is_file():
@@ -95,7 +95,7 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
 
 
 def list_sections(root: Path, plan: Plan) -> dict[str, dict[str, str]]:
-    """For each stage's listing, by the file that it belongs into, the MD5s of sections by their paths.
+    """For each stage's listing, by the file that it belongs into, the MD5s of its code's fingerprint and its sections.
 
     DVC's stages depend on these listings, and so on which experiments there are, too.
     """
@@ -133,7 +133,7 @@ def _remembered(root: Path, key: Any, files: Iterable[Path], make: Callable[[], 
 def _sections(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     names = [*composed["sections"], *(f"provenance/{name}.json" for name in composed["provenance"])]
     owners = {"provenance": "bundle"}
-    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    found = {stage: [f"results/resolve/code/{stage}.json"] for stage in STAGES}
     for name in names:
         kind = name.split("/")[0]
         # Where a run is sent to changes no result.

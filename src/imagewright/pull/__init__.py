@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagewright.bundle.benchmark import forget_benchmarks
 from imagewright.config.resolve import UNFINISHED, resolve
 from imagewright.errors import PullError
 from imagewright.pull.freshness import Job, mark_fresh, mark_stale, stale_jobs
@@ -69,8 +70,9 @@ def pull(root: Path, remote: str | None = None, force: bool = False) -> Pulled:
             resolve(root)
             stale = stale_jobs(repository, stages, plan)
             mark_stale(root, plan, stale)
-            # It tells of runs that made other files than those that are here now.
+            # These tell of runs that made other files than those that are here now.
             shutil.rmtree(root / ".snakemake/metadata", ignore_errors=True)
+            forget_benchmarks(root / "results")
         return Pulled(found.files, size, stale, find_missing(repository, remote, found.missing))
 
 

@@ -17,7 +17,7 @@ Job = tuple[str, str]
 Scope = tuple[str, str]
 EVERYTHING = ("everything", "")
 EARLIER_NS = 10**9
-SHARED = ("code", "listing", "report")
+SHARED = ("code", "listing", "report", "benchmark")
 """Folders below `results/` and `results/resolve/` of which a file is of no experiment in particular."""
 
 
@@ -146,11 +146,11 @@ def _scope(file: str) -> Scope:
     parts = file.split("/")
     if parts[:2] == ["data", "raw"]:
         return "data", parts[2].removesuffix(".json") if len(parts) == 3 else parts[2]
-    if parts[:2] in (["results", "resolve"], ["results", "benchmark"]):
+    if parts[:2] == ["results", "resolve"]:
         parts = parts[1:]
-    if parts[0] not in ("results", "resolve", "benchmark") or len(parts) < 3 or parts[1] in SHARED:
+    if parts[0] not in ("results", "resolve") or len(parts) < 3 or parts[1] in SHARED:
         return EVERYTHING
     name = parts[2]
-    for suffix in (".yaml", ".json", ".txt", ".tsv"):
+    for suffix in (".yaml", ".json", ".txt"):
         name = name.removesuffix(suffix) if len(parts) == 3 else name
     return LEVELS.get(parts[1], "experiment"), name
