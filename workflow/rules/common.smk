@@ -124,17 +124,6 @@ FILES |= {
     "history": below("results/select/{experiment}", "history.csv"),
     "metrics": below("results/evaluate/{experiment}", "metrics.json"),
 }
-# What DVC compares and plots. It comes with the summary, and no target names it: Snakemake compares each file that is
-# asked for with each of its job's inputs, which took two seconds of a plan with 500 experiments.
-TABLES = [
-    *(f"results/report/metrics/{name}.json" for name in PLAN.experiments),
-    *(f"results/report/curves/{name}.csv" for name in PLAN.experiments),
-    *(
-        f"results/report/confusion/{name}.csv"
-        for name, facts in PLAN.experiments.items()
-        if facts["task"] == "classification"
-    ),
-]
 # Files that a report shows are listed apart, since a rule marks them.
 SHOWN = {"index": "contact", "select": "choice", "evaluate": "pictures", "bundle": "card", "report": "summary"}
 

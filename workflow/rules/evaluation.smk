@@ -35,7 +35,8 @@ rule report:
         # It reads more of their files, where Snakemake runs and all of them are.
         made=[one_of_each(stage) for stage in ("index", "select", "evaluate", "bundle")],
     output:
-        tables=TABLES,
+        # And beside it what DVC compares and plots, three files an experiment. They are no outputs: Snakemake would keep
+        # a record of all inputs for each.
         summary=shown("report", "5 Summary"),
     log:
         "logs/report/summary/job.log",
