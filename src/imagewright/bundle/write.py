@@ -37,20 +37,21 @@ def write_bundle(section: BundleSection, results: Path, lock: Path, workflow: Pa
 
 
 def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) -> dict[str, Any]:
-    exported = results / "export" / section.experiment
     gate = read_json(results / "gate" / section.experiment / "gate.json")
     if not gate["passed"]:
         raise GateError(
             f"{section.experiment}: the gate did not pass: {'; '.join(gate['reasons'])}",
             "nothing is bundled without it",
         )
-    export, labels, form = (read_json(exported / f"{name}.json") for name in ("export", "labels", "input"))
-    for name in ("export.json", *export["sha256"]):
-        shutil.copyfile(exported / name, out / name)
-        if name != "export.json" and sha256(out / name) != export["sha256"][name]:
-            raise EvidenceError(
-                f"{exported / name}: this is not the file that was gated", "delete it and run snakemake again"
-            )
+    for judged, digest in gate["files"].items():
+        stage, name = judged.split("/")
+        file = copied = results / stage / section.experiment / name
+        if stage == "export":
+            copied = out / name
+            shutil.copyfile(file, copied)
+        if sha256(copied) != digest:
+            raise EvidenceError(f"{file}: this is not the file that was gated", "delete it and run snakemake again")
+    export, labels, form = (read_json(out / f"{name}.json") for name in ("export", "labels", "input"))
     write_json(out / "gate.json", gate)
     marks = fingerprints(section, results, lock)
     default, judged = gate["default_runtime"], gate["runtimes"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagewright.config.gate import GateConfig, GateSection, RuntimeLimits
 from imagewright.engines import OPENVINO
 from imagewright.errors import EvidenceError, GateError
-from imagewright.files import read_json, write_json
+from imagewright.files import read_json, sha256, write_json
 from imagewright.gate.compare import REFERENCE, Comparison, compare_runtimes
 from imagewright.gate.live import LiveComparison, compare_live, live_server
 from imagewright.gate.runtimes import open_runtimes
@@ -53,6 +53,7 @@ def judge_export(
         GateError: the verdict is no.
         EvidenceError: the exported files are not those that were exported, or INT8 was not calibrated on train.
     """
+    files = hash_judged(selected, exported, evaluated)
     limits, meta = section.gate, read_meta(tensors)
     task, classes, ignore = meta["task"], meta["classes"], meta["ignore"]
     test = TensorSplit(tensors, "test")
@@ -117,6 +118,7 @@ def judge_export(
         "left_out": {name: why for name, why in broken.items() if why},
         "baseline": evaluation["baseline"],
         "n": len(test),
+        "files": files,
     }
     if not verdict["passed"]:
         evidence.mkdir(parents=True, exist_ok=True)
@@ -127,6 +129,17 @@ def judge_export(
             f"all numbers are in {evidence / 'gate.json'}; improve the model, or change the limit in config/gate/",
         )
     write_json(out / "gate.json", verdict)
+
+
+def hash_judged(selected: Path, exported: Path, evaluated: Path) -> dict[str, str]:
+    """SHA-256 of each file that the verdict is about, by stage and name; `bundle` takes no other."""
+    names = ("export.json", *read_json(exported / "export.json")["sha256"])
+    judged = {
+        "select": [selected / name for name in ("model.safetensors", "selection.json")],
+        "export": [exported / name for name in names],
+        "evaluate": [evaluated / name for name in ("metrics.json", "predictions.parquet")],
+    }
+    return {f"{stage}/{path.name}": sha256(path) for stage, paths in judged.items() for path in paths}
 
 
 def check_calibrated_on_train(export: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
