@@ -44,7 +44,7 @@ class BatchService:
         requests: every CreateJobRequest, as it arrived.
         deleted: the names of jobs that were to end.
         hiccups: so many questions about jobs get an error.
-        asked: called with the state of a job before it is told.
+        asked: called before the state of a job is told.
         stays: whether jobs that do not run stay in the queue.
         refusal: what CreateJob and DeleteJob answer instead, if anything.
         preempted: so many jobs that ask for a spot VM lose it at once.
@@ -56,7 +56,7 @@ class BatchService:
         self.folder, self.runs = folder, runs
         self.preempted = 0
         self.hiccups = 0
-        self.asked: Callable[[State], None] = lambda state: None
+        self.asked: Callable[[], None] = lambda: None
         self.stays = False
         self.variables: dict[str, str] = {}
         self.ends: Callable[[batch_v1.Job], int | None] = lambda job: None
@@ -91,9 +91,8 @@ class BatchService:
             context.abort(grpc.StatusCode.INTERNAL, "hiccup")
         if request.name not in self._jobs:
             context.abort(grpc.StatusCode.NOT_FOUND, f"{request.name} was not found")
-        job = self._jobs[request.name]
-        self.asked(job.status.state)
-        return job
+        self.asked()
+        return self._jobs[request.name]
 
     def forget(self, rule: str) -> None:
         """Delete the jobs of a rule, as a person may."""

@@ -215,9 +215,9 @@ def left_after_ctrl_c(
         service.stays = True
         process = start(folder / "work", executor, **on_loopback(service, endpoint))
 
-        def asked(state: batch_v1.JobStatus.State) -> None:
+        def asked() -> None:
             if len(service.requests) == 2:
-                service.asked, service.refusal = lambda state: None, refusal
+                service.asked, service.refusal = lambda: None, refusal
                 process.send_signal(signal.SIGINT)
                 time.sleep(LOOK_S)
 

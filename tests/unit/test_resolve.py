@@ -121,8 +121,8 @@ def test_every_section_is_listed_for_the_stage_that_reads_it(root: Path) -> None
     read = SECTIONS - {"tracking/digits.yaml", "tracking/brain.yaml"} | provenance | code
     assert sorted(paths) == sorted(f"results/resolve/{section}" for section in read)
     assert {f"results/resolve/{name}" for name in provenance} < set(listed[listing["bundle"]])
-    edit(root, DIGITS, "epochs: 8", "epochs: 9")
     assert all(f"results/resolve/code/{stage}.json" in listed[listing[stage]] for stage in STAGES)
+    edit(root, DIGITS, "epochs: 8", "epochs: 9")
     again = list_sections(root, resolve(root))
     assert {stage for stage in STAGES if again[listing[stage]] != listed[listing[stage]]} == {"train", "bundle"}
 

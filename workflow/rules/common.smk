@@ -122,7 +122,6 @@ FILES |= {
     "records": below("results/train/{experiment}/{trial}", "trial.json"),
     "model": below("results/select/{experiment}", "model.safetensors", "selection.json"),
     "history": below("results/select/{experiment}", "history.csv"),
-    "metrics": below("results/evaluate/{experiment}", "metrics.json"),
 }
 # Files that a report shows are listed apart, since a rule marks them.
 SHOWN = {"index": "contact", "select": "choice", "evaluate": "pictures", "bundle": "card", "report": "summary"}
