@@ -13,7 +13,7 @@ Checkpoints = Annotated[Path, typer.Option(help="The folder of the state to resu
 def train(
     config: Config, tensors: Tensors, out: Out, checkpoints: Checkpoints, evidence: Evidence, tracking: Tracking = None
 ) -> None:
-    """Train one trial: model.safetensors (the best epoch on val), history.csv, augmented.png and trial.json.
+    """Train one trial: model.safetensors (the best epoch on val), history.csv, trial.json and pictures.
 
     A training that was stopped goes on from its last checkpoint. Where train.processes is more than one, start it
     with torchrun --standalone --nproc-per-node <processes> instead of python.

@@ -118,7 +118,8 @@ def test_a_subset_leaves_the_others_alone(project: Project) -> None:
 @pytest.mark.parametrize(
     ("file", "stage"),
     [
-        ("results/select/digits8/trials.csv", "Select the best trial of digits8"),
+        ("results/train/digits8/default/curves.png", "Train digits8, trial default"),
+        ("results/select/digits8/trials.png", "Select the best trial of digits8"),
         ("results/evaluate/digits8/confusion.png", "Evaluate digits8"),
         ("results/bundle/digits8/labels.json", "Bundle digits8"),
         ("results/report/summary.html", "Write the summary page"),

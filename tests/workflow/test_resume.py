@@ -71,7 +71,7 @@ def test_killed_again_and_again(built: Project, tmp_path: Path) -> None:
     said, _ = last.communicate(timeout=TIMEOUT_S)
     assert last.returncode == 0, said
 
-    for name in ("model.safetensors", "history.csv", "augmented.png"):
+    for name in ("model.safetensors", "history.csv", "curves.png", "augmented.png"):
         assert sha256(killed / "out" / name) == sha256(whole / "out" / name), name
     trial, clean = read_json(killed / "out/trial.json"), read_json(whole / "out/trial.json")
     resumed = trial["resumed_from"]

@@ -2,7 +2,6 @@
 
 import itertools
 
-import pandas as pd
 import pytest
 from conftest import Project
 from wandb_files import read_runs
@@ -49,9 +48,7 @@ def test_two_by_two(project: Project) -> None:
     trained = {job["name"]: job["seconds"] for job in stages if job["stage"] == "train"}
     assert set(trained) == {f"swept/{name}" for name in records} and min(trained.values()) > 0
 
-    # People see all four: in the table, on the page and in W&B's own files.
-    table = pd.read_csv(project.root / "results/select/swept/trials.csv")
-    assert table["trial"].tolist()[0] == selection["trial"] and set(table["trial"]) == set(records)
+    # People see all four: on the page and in W&B's own files.
     page = (project.root / "results/report/summary.html").read_text()
     assert "4 trials" in page and all(name in page for name in records)
     runs = {

@@ -4,7 +4,7 @@
 rule export:
     input:
         config=section("export", "{experiment}"),
-        model=FILES["model"],
+        model=FILES["select"],
         tensors=files_of("train split"),
     output:
         files=FILES["export"],
@@ -28,7 +28,7 @@ rule export:
 rule gate:
     input:
         config=section("gate", "{experiment}"),
-        model=FILES["model"],
+        model=FILES["select"],
         exported=FILES["export"],
         tensors=files_of("meta", "test split"),
         raw=files_of("fetch", "table"),

@@ -76,21 +76,14 @@ FILES = {
         "results/train/{experiment}/{trial}",
         "model.safetensors",
         "history.csv",
-        "augmented.png",
         "trial.json",
     ),
-    "select": below(
-        "results/select/{experiment}",
-        "model.safetensors",
-        "selection.json",
-        "history.csv",
-        "trials.csv",
-    ),
-    "choice": below("results/select/{experiment}", "trials.png", "augmented.png"),
+    "training": below("results/train/{experiment}/{trial}", "curves.png", "augmented.png"),
+    "select": below("results/select/{experiment}", "model.safetensors", "selection.json"),
+    "choice": below("results/select/{experiment}", "trials.png"),
     "evaluate": below("results/evaluate/{experiment}", "metrics.json", "predictions.parquet"),
     "pictures": below(
         "results/evaluate/{experiment}",
-        "curves.png",
         "confusion.png",
         "calibration.png",
         "examples.png",
@@ -120,11 +113,16 @@ FILES |= {
         for split in ("train", "val", "test")
     },
     "records": below("results/train/{experiment}/{trial}", "trial.json"),
-    "model": below("results/select/{experiment}", "model.safetensors", "selection.json"),
-    "history": below("results/select/{experiment}", "history.csv"),
 }
 # Files that a report shows are listed apart, since a rule marks them.
-SHOWN = {"index": "contact", "select": "choice", "evaluate": "pictures", "bundle": "card", "report": "summary"}
+SHOWN = {
+    "index": "contact",
+    "train": "training",
+    "select": "choice",
+    "evaluate": "pictures",
+    "bundle": "card",
+    "report": "summary",
+}
 
 
 def shown(stage, category):

@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         config=tracked("evaluate", "{experiment}"),
-        model=FILES["model"] + FILES["history"],
+        model=FILES["select"],
         tensors=files_of("meta", "test split"),
         index=files_of("table"),
     output:

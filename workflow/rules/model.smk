@@ -7,6 +7,7 @@ rule train:
         tensors=files_of("meta", "train split", "val split"),
     output:
         files=FILES["train"],
+        pictures=shown("train", "2 Training"),
     log:
         "logs/train/{experiment}/{trial}/job.log",
     benchmark:

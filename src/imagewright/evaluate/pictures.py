@@ -23,24 +23,6 @@ LABEL = 16
 OPACITY = 0.55
 
 
-def draw_curves(history: pd.DataFrame, monitor: str, path: Path) -> None:
-    """Loss of train and val, and the monitored metric, by epoch; the chosen epoch is marked."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    left.plot(history["epoch"], history["train/loss"], label="train")
-    left.plot(history["epoch"], history["val/loss"], label="val")
-    left.set(xlabel="epoch", ylabel="loss", title="Loss")
-    for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    left.legend()
-    values = history[f"val/{monitor}"]
-    right.plot(history["epoch"], values, color="C1")
-    best = int(np.argmax(values))
-    right.plot(history["epoch"][best], values[best], "o", color="C3", label=f"chosen: {values[best]:.4f}")
-    right.set(xlabel="epoch", ylabel=monitor, title=f"{monitor} on val")
-    right.legend()
-    _save(figure, path)
-
-
 def draw_confusion(confusion: NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
     """The confusion matrix as shares of the true class; counts are written into up to twelve classes."""
     totals = confusion.sum(axis=1, keepdims=True)

@@ -32,7 +32,7 @@ def evaluate_model(
     tracker: Tracker | None = None,
     samples: int = 0,
 ) -> None:
-    """Write `metrics.json`, `predictions.parquet` and four pictures.
+    """Write `metrics.json`, `predictions.parquet` and three pictures.
 
     Args:
         config: resampling and pictures.
@@ -68,7 +68,6 @@ def evaluate_model(
     _predictions(rows, counts, probabilities, meta).to_parquet(out / "predictions.parquet", index=False)
 
     shown = [meta["names"].get(name, name) for name in classes]
-    pictures.draw_curves(pd.read_csv(selected / "history.csv"), selection["monitor"], out / "curves.png")
     pictures.draw_confusion(counts.total().confusion[0], shown, out / "confusion.png")
     pictures.draw_calibration(counts.total().calibration[0], out / "calibration.png")
     if task == "classification":

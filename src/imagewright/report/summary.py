@@ -10,11 +10,11 @@ from imagewright.config.report import ReportSection
 from imagewright.files import read_json
 
 PICTURES = {
-    "Loss and metric by epoch; the chosen epoch is marked": "evaluate/{experiment}/curves.png",
+    "Loss and metric by epoch; the chosen epoch is marked": "train/{experiment}/{trial}/curves.png",
     "True and predicted classes on test": "evaluate/{experiment}/confusion.png",
     "Confidence beside accuracy on test": "evaluate/{experiment}/calibration.png",
     "The worst mistakes on test": "evaluate/{experiment}/examples.png",
-    "Images as stored (top row), and as the training saw them": "select/{experiment}/augmented.png",
+    "Images as stored (top row), and as the training saw them": "train/{experiment}/{trial}/augmented.png",
     "The images, a strip for each class": "index/{data}/contact.png",
 }
 SWEEP = {"The trials of the sweep, the chosen one thick": "select/{experiment}/trials.png"}
@@ -37,10 +37,11 @@ def write_summary(section: ReportSection, results: Path, out: Path) -> None:
 
 def _entry(experiment: str, results: Path) -> dict[str, Any]:
     bundle = read_json(results / "bundle" / experiment / "bundle.json")
-    trials = read_json(results / "select" / experiment / "selection.json")["trials"]
+    selection = read_json(results / "select" / experiment / "selection.json")
+    trials = selection["trials"]
     shown = {**SWEEP, **PICTURES} if len(trials) > 1 else PICTURES
     pictures = {
-        caption: _inline(results / pattern.format(experiment=experiment, data=bundle["data"]))
+        caption: _inline(results / pattern.format(experiment=experiment, trial=selection["trial"], data=bundle["data"]))
         for caption, pattern in shown.items()
     }
     return {

@@ -25,7 +25,8 @@ def write_tables(section: ReportSection, results: Path, out: Path) -> None:
         bundle = read_json(results / "bundle" / name / "bundle.json")
         whole = {metric: value for metric, value in bundle["metrics"].items() if "/" not in metric}
         write_json(out / "metrics" / f"{name}.json", whole)
-        shutil.copyfile(results / "select" / name / "history.csv", out / "curves" / f"{name}.csv")
+        trial = read_json(results / "select" / name / "selection.json")["trial"]
+        shutil.copyfile(results / "train" / name / trial / "history.csv", out / "curves" / f"{name}.csv")
         if bundle["task"] == "classification":
             predictions = pd.read_parquet(results / "evaluate" / name / "predictions.parquet")
             predictions[["label", "predicted"]].to_csv(

@@ -33,9 +33,7 @@ TRAVELS = ("task", "classes", "names", "ignore", "input", "max_pixels", "model",
 
 
 def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path) -> None:
-    """Write the best trial's `model.safetensors`, `history.csv` and `augmented.png`, and `selection.json`.
-
-    A table of all trials and a picture of them are `trials.csv` and `trials.png`.
+    """Write the best trial's `model.safetensors`, `selection.json`, and `trials.png`, a picture of all trials.
 
     Args:
         section: the trials' names and the metric that ranks them.
@@ -65,10 +63,8 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
     measured = float(scores(counts.total(), record["task"], record["classes"], record["ignore"])[section.monitor][0])
     check_recorded_metric(trials / best, record, section.monitor, measured)
     table = trial_table(section.trials, records, section.monitor)
-    table.to_csv(out / "trials.csv", index=False)
     draw_trials(table, section.monitor, best, out / "trials.png")
-    for name in ("model.safetensors", "history.csv", "augmented.png"):
-        shutil.copyfile(trials / best / name, out / name)
+    shutil.copyfile(trials / best / "model.safetensors", out / "model.safetensors")
     write_json(
         out / "selection.json",
         {

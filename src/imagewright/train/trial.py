@@ -23,6 +23,7 @@ from imagewright.train.augmentation import Augmentation
 from imagewright.train.augmentation_picture import draw_augmented
 from imagewright.train.batches import DrawnBatches, EpochBatches, image_weights, train_loader, val_loader
 from imagewright.train.checkpoint import Checkpoint
+from imagewright.train.curves import draw_curves
 from imagewright.train.history import History
 from imagewright.train.loop import Log, Training
 from imagewright.train.losses import build_loss
@@ -38,7 +39,7 @@ def train_trial(
 ) -> None:
     """Train, and keep the weights of the best epoch on val.
 
-    Writes `model.safetensors`, `history.csv`, `trial.json` and `augmented.png`.
+    Writes `model.safetensors`, `history.csv`, `trial.json`, `curves.png` and `augmented.png`.
 
     Args:
         section: model, loss, optimizer, augmentation and training.
@@ -101,6 +102,7 @@ def train_trial(
         return
     network.load_state_dict(training.best.weights)
     save_weights(network, out / "model.safetensors")
+    draw_curves(history.rows, settings.monitor, training.best.epoch, out / "curves.png")
     draw_augmented(train, augmentation, out / "augmented.png")
     write_json(
         out / "trial.json",
