@@ -4,7 +4,7 @@ from imagewright.command import Config, Model, Out, Tensors, run
 
 
 def export(config: Config, model: Model, tensors: Tensors, out: Out) -> None:
-    """Write model.onnx, model.int8.onnx, input.json, labels.json and export.json.
+    """Write model.onnx, model.int8.onnx, and export.json, which says what they take and give.
 
     \b
     Example:

@@ -44,7 +44,7 @@ def test_the_values_never_reach_the_config(swept: Project) -> None:
 def test_the_clean_twin(swept: Project) -> None:
     done = swept.snakemake("select_all", *SWEPT)
     assert done.returncode == 0, done.stdout[-3000:]
-    check_passes(swept, SELECTION, "results/select/swept/trials.png")
+    check_passes(swept, SELECTION, "results/select/swept/model.safetensors")
     trials = swept.json(SELECTION)["trials"]
     records = [swept.json(f"results/train/swept/{trial['trial']}/trial.json") for trial in trials]
     for trial, record in zip(trials, records, strict=True):

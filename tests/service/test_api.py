@@ -64,12 +64,13 @@ def of_runtime(bundle: Path, pictures: list[bytes], runtime: str | None = None) 
 
     Which runtime is the default one depends on the machine: where a CPU is quick with 8 bits, it is int8.
     """
-    form, labels = read_json(bundle / "input.json"), read_json(bundle / "labels.json")
+    export = read_json(bundle / "export.json")
+    form, output = export["input"], export["output"]
     spec = InputConfig(**{name: form[name] for name in ("height", "width", "colour", "fit", "background")})
     about = read_json(bundle / "bundle.json")
     session = onnxruntime.InferenceSession(str(bundle / about["runtimes"][runtime or about["default_runtime"]]))
     steps = [
-        session.run([labels["tensor"]], {form["tensor"]: load_image(picture, spec)[np.newaxis]})[0]
+        session.run([output["tensor"]], {form["tensor"]: load_image(picture, spec)[np.newaxis]})[0]
         for picture in pictures
     ]
     return np.concatenate(steps)
@@ -159,7 +160,7 @@ def test_the_server_answers_as_the_file_does(built: Project, tmp_path: Path, run
     pictures = [(built.root / "data/raw/digits8" / path).read_bytes() for path in paths]
     assert len(pictures) == 45
     expected = of_runtime(bundle, pictures, runtime)
-    classes = read_json(bundle / "labels.json")["classes"]
+    classes = read_json(bundle / "export.json")["classes"]
     with api_server(bundle, tmp_path, None, "--runtime", runtime) as server, server.client() as client:
         assert client.get("/metadata").json()["runtime"] == runtime
 
@@ -311,9 +312,9 @@ def test_names_for_people_stand_beside_the_classes(built: Project, tmp_path: Pat
     # data.names is a mapping, and need not have a name for each class.
     bundle = tmp_path / "bundle"
     shutil.copytree(built.root / DIGITS, bundle)
-    labels, about = read_json(bundle / "labels.json"), read_json(bundle / "bundle.json")
-    write_json(bundle / "labels.json", labels | {"names": {"3": "three", "7": "sieben ÷"}})
-    about["files"]["labels.json"] = sha256(bundle / "labels.json")
+    export, about = read_json(bundle / "export.json"), read_json(bundle / "bundle.json")
+    write_json(bundle / "export.json", export | {"names": {"3": "three", "7": "sieben ÷"}})
+    about["files"]["export.json"] = sha256(bundle / "export.json")
     write_json(bundle / "bundle.json", about)
     three, four = one_of_each(built)[3:5]
     with api_server(bundle, tmp_path / "server") as server, server.client() as client:

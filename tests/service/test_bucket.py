@@ -18,7 +18,7 @@ from storage_emulator import delete, storage_emulator, upload
 from imagewright.files import read_json
 
 DIGITS = "results/bundle/digits8"
-SERVED = ("bundle.json", "export.json", "gate.json", "input.json", "labels.json", "model.int8.onnx", "model.onnx")
+SERVED = ("bundle.json", "export.json", "gate.json", "model.int8.onnx", "model.onnx")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_any_file_that_is_missing_or_changed_is_noticed(built: Project, tmp_path
     shutil.copytree(built.root / "results/bundle/shapes", bundle)
     assert open_served(bundle).id
     generator = np.random.default_rng(0)
-    for name in ("export.json", "input.json", "labels.json", "gate.json", "model.onnx", "model.int8.onnx"):
+    for name in ("export.json", "gate.json", "model.onnx", "model.int8.onnx"):
         content = (bundle / name).read_bytes()
         (bundle / name).unlink()
         with pytest.raises(ServeError, match="missing"):

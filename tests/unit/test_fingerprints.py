@@ -45,7 +45,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_json(results / f"train/pets/{trial}/trial.json", record)
     write_json(
         results / "export/pets/export.json",
-        {"runtimes": {"onnx": "model.onnx"}, "sha256": {"model.onnx": "dd", "labels.json": "ee"}},
+        {"runtimes": {"onnx": "model.onnx"}, "sha256": {"model.onnx": "dd", "unused.onnx": "ee"}},
     )
     provenance = {"sections": {"train/pets/wide.yaml": "01", "gate/pets.yaml": "02"}, "code": {"train": "03"}}
     write_json(results / "resolve/provenance/pets.json", provenance)
@@ -107,7 +107,7 @@ def append(path: str) -> Callable[[Path], None]:
         (edit_json("results/train/pets/wide/trial.json", "seconds"), set()),
         (append("results/select/pets/model.safetensors"), {"weights"}),
         (edit_json("results/export/pets/export.json", "sha256", "model.onnx"), {"onnx"}),
-        (edit_json("results/export/pets/export.json", "sha256", "labels.json"), set()),
+        (edit_json("results/export/pets/export.json", "sha256", "unused.onnx"), set()),
     ],
 )
 def test_one_change_one_fingerprint(

@@ -119,9 +119,9 @@ def test_a_subset_leaves_the_others_alone(project: Project) -> None:
     ("file", "stage"),
     [
         ("results/train/digits8/default/curves.png", "Train digits8, trial default"),
-        ("results/select/digits8/trials.png", "Select the best trial of digits8"),
+        ("results/select/digits8/selection.json", "Select the best trial of digits8"),
         ("results/evaluate/digits8/confusion.png", "Evaluate digits8"),
-        ("results/bundle/digits8/labels.json", "Bundle digits8"),
+        ("results/bundle/digits8/model.int8.onnx", "Bundle digits8"),
         ("results/report/summary.html", "Write the summary page"),
     ],
 )

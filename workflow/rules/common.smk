@@ -61,7 +61,7 @@ def below(folder, *names):
     return [f"{folder}/{name}" for name in names]
 
 
-EXPORTED = ("export.json", "model.onnx", "model.int8.onnx", "input.json", "labels.json")
+EXPORTED = ("export.json", "model.onnx", "model.int8.onnx")
 # What each stage makes.
 FILES = {
     "fetch": ["data/raw/{data}.json"],
@@ -80,7 +80,6 @@ FILES = {
     ),
     "training": below("results/train/{experiment}/{trial}", "curves.png", "augmented.png"),
     "select": below("results/select/{experiment}", "model.safetensors", "selection.json"),
-    "choice": below("results/select/{experiment}", "trials.png"),
     "evaluate": below("results/evaluate/{experiment}", "metrics.json", "predictions.parquet"),
     "pictures": below(
         "results/evaluate/{experiment}",
@@ -118,7 +117,6 @@ FILES |= {
 SHOWN = {
     "index": "contact",
     "train": "training",
-    "select": "choice",
     "evaluate": "pictures",
     "bundle": "card",
     "report": "summary",

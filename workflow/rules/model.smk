@@ -36,7 +36,6 @@ rule select:
         trials=files_of("train"),
     output:
         files=FILES["select"],
-        pictures=shown("select", "2 Training"),
     log:
         "logs/select/{experiment}/job.log",
     benchmark:

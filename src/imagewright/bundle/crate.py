@@ -30,10 +30,8 @@ FORMATS = {".json": "application/json", ".md": "text/markdown", ".onnx": "applic
 FILES = {
     "bundle.json": "What the model is, its metrics on test with intervals, and the fingerprints of its origin",
     "card.md": "Model card",
-    "export.json": "How the model was exported, with the hashes of the exported files",
+    "export.json": "What the model takes and gives, how it was exported, and the hashes of the exported files",
     "gate.json": "The runtimes compared over the whole test split, and the verdict",
-    "input.json": "How a picture becomes the model's input",
-    "labels.json": "The classes, in the order of the outputs",
     "model.int8.onnx": "The model with 8-bit weights, preprocessing and probabilities inside the graph",
     "model.onnx": "The model, preprocessing and probabilities inside the graph",
     "record.json": "Commit, hardware, and each stage's time and memory",

@@ -12,6 +12,11 @@ from imagewright.config.bundle import BundleSection
 from imagewright.errors import EvidenceError, GateError
 from imagewright.files import read_json, sha256, write_json
 
+COPIED = (
+    "task", "classes", "names", "ignore", "input", "output", "model", "normalisation", "pretrained", "temperature",
+)  # fmt: skip
+"""What `export.json` says of the model, and `bundle.json` after it."""
+
 
 def write_bundle(section: BundleSection, results: Path, lock: Path, workflow: Path, out: Path) -> None:
     """Write what is served (the exported files, `gate.json` and `bundle.json`), then the record of how it was made.
@@ -51,7 +56,7 @@ def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) 
             shutil.copyfile(file, copied)
         if sha256(copied) != digest:
             raise EvidenceError(f"{file}: this is not the file that was gated", "delete it and run snakemake again")
-    export, labels, form = (read_json(out / f"{name}.json") for name in ("export", "labels", "input"))
+    export = read_json(out / "export.json")
     write_json(out / "gate.json", gate)
     marks = fingerprints(section, results, lock)
     default, judged = gate["default_runtime"], gate["runtimes"]
@@ -61,15 +66,7 @@ def _write_served(section: BundleSection, results: Path, lock: Path, out: Path) 
         "overrides": section.overrides,
         "data": section.data,
         "tensors": section.tensors,
-        "task": labels["task"],
-        "classes": labels["classes"],
-        "names": labels["names"],
-        "ignore": labels["ignore"],
-        "input": form,
-        "model": export["model"],
-        "normalisation": export["normalisation"],
-        "pretrained": export["pretrained"],
-        "temperature": export["temperature"],
+        **{key: export[key] for key in COPIED},
         # Only what is within its limits may answer; a runtime that was left out stays in the folder as evidence.
         "runtimes": {name: file for name, file in export["runtimes"].items() if judged.get(name, {}).get("passed")},
         "default_runtime": default,

@@ -9,9 +9,12 @@ from imagewright.files import read_json, sha256, write_json
 from imagewright.models.network import load_predictor
 from imagewright.tensors.dataset import TensorSplit
 
+COPIED = ("task", "classes", "names", "ignore", "model", "normalisation", "pretrained", "temperature")
+"""What `selection.json` says of the model, and `export.json` after it."""
+
 
 def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path) -> None:
-    """Write `model.onnx`, `model.int8.onnx`, `input.json`, `labels.json` and `export.json`.
+    """Write `model.onnx`, `model.int8.onnx`, and `export.json`, which says what they take and give.
 
     Args:
         config: operator set and quantisation.
@@ -26,18 +29,14 @@ def export_model(config: ExportConfig, selected: Path, tensors: Path, out: Path)
     train = TensorSplit(tensors, "train")
     count = write_int8(out / "model.onnx", train.images, config.int8, out / "model.int8.onnx")
     runtimes = {"onnx": "model.onnx", "int8": "model.int8.onnx", "openvino": "model.onnx"}
-    write_json(out / "input.json", {**form, "max_pixels": selection["max_pixels"], "tensor": INPUT})
-    labels = {key: selection[key] for key in ("task", "classes", "names", "ignore")}
-    write_json(out / "labels.json", {**labels, "tensor": OUTPUT})
-    names = [*dict.fromkeys(runtimes.values()), "input.json", "labels.json"]
+    names = list(dict.fromkeys(runtimes.values()))
     write_json(
         out / "export.json",
         {
-            "model": spec,
-            "normalisation": selection["normalisation"],
-            "pretrained": selection["pretrained"],
+            **{key: selection[key] for key in COPIED},
+            "input": {**form, "max_pixels": selection["max_pixels"], "tensor": INPUT},
+            "output": {"tensor": OUTPUT},
             "opset": config.opset,
-            "temperature": selection["temperature"],
             "runtimes": runtimes,
             "int8": {**config.int8.to_dict(), "images": count, "seen": train.sha256},
             "sha256": {name: sha256(out / name) for name in names},

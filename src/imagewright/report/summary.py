@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imagewright.config.report import ReportSection
 from imagewright.files import read_json
+from imagewright.report.trials import draw_trials
 
 PICTURES = {
     "Loss and metric by epoch; the chosen epoch is marked": "train/{experiment}/{trial}/curves.png",
@@ -17,7 +18,7 @@ PICTURES = {
     "Images as stored (top row), and as the training saw them": "train/{experiment}/{trial}/augmented.png",
     "The images, a strip for each class": "index/{data}/contact.png",
 }
-SWEEP = {"The trials of the sweep, the chosen one thick": "select/{experiment}/trials.png"}
+SWEEP = "The trials of the sweep, the chosen one thick"
 FEW_GROUPS = 20
 
 
@@ -39,11 +40,10 @@ def _entry(experiment: str, results: Path) -> dict[str, Any]:
     bundle = read_json(results / "bundle" / experiment / "bundle.json")
     selection = read_json(results / "select" / experiment / "selection.json")
     trials = selection["trials"]
-    shown = {**SWEEP, **PICTURES} if len(trials) > 1 else PICTURES
-    pictures = {
-        caption: _inline(results / pattern.format(experiment=experiment, trial=selection["trial"], data=bundle["data"]))
-        for caption, pattern in shown.items()
-    }
+    pictures = {SWEEP: _inline(draw_trials(selection))} if len(trials) > 1 else {}
+    for caption, pattern in PICTURES.items():
+        path = pattern.format(experiment=experiment, trial=selection["trial"], data=bundle["data"])
+        pictures[caption] = _inline((results / path).read_bytes())
     return {
         "name": experiment,
         "bundle": bundle,
@@ -55,5 +55,5 @@ def _entry(experiment: str, results: Path) -> dict[str, Any]:
     }
 
 
-def _inline(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _inline(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

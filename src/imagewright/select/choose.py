@@ -18,7 +18,7 @@ from imagewright.metrics.scores import scores
 from imagewright.models.build import ModelSpec
 from imagewright.models.network import load_network
 from imagewright.models.predict import predict_batches
-from imagewright.select.trials import check_distinct, draw_trials, trial_table
+from imagewright.select.trials import check_distinct
 from imagewright.statistics.temperature import fit_temperature
 from imagewright.tensors.dataset import TensorSplit, read_meta
 
@@ -33,7 +33,7 @@ TRAVELS = ("task", "classes", "names", "ignore", "input", "max_pixels", "model",
 
 
 def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path) -> None:
-    """Write the best trial's `model.safetensors`, `selection.json`, and `trials.png`, a picture of all trials.
+    """Write the best trial's `model.safetensors`, and `selection.json`.
 
     Args:
         section: the trials' names and the metric that ranks them.
@@ -62,8 +62,6 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
     logits, targets, counts = _predict_val(trials / best, record, val, section.batch_size)
     measured = float(scores(counts.total(), record["task"], record["classes"], record["ignore"])[section.monitor][0])
     check_recorded_metric(trials / best, record, section.monitor, measured)
-    table = trial_table(section.trials, records, section.monitor)
-    draw_trials(table, section.monitor, best, out / "trials.png")
     shutil.copyfile(trials / best / "model.safetensors", out / "model.safetensors")
     write_json(
         out / "selection.json",

@@ -67,13 +67,14 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
         raise ServeError(f"{folder}: it lists no files", "bring the whole folder again")
     for name, expected in hashes.items():
         _check(folder, name, expected)
-    export, form, labels = (_read(folder / f"{name}.json") for name in ("export", "input", "labels"))
+    export = _read(folder / "export.json", "task", "classes", "names", "input", "runtimes")
+    form = export["input"]
     files = bundle["runtimes"] if gated else export["runtimes"]
     chosen = runtime or bundle.get("default_runtime") or "onnx"
     if chosen not in files:
         raise ServeError(f"{folder}: there is no runtime {chosen!r}", f"take one of: {', '.join(sorted(files))}")
     # export.json has the hashes of an exported folder, so only a bundle has its own.
-    used = ["input.json", "labels.json", files[chosen], *(["export.json", "gate.json"] if gated else [])]
+    used = [files[chosen], *(["export.json", "gate.json"] if gated else [])]
     for name in used:
         if name not in hashes:
             raise ServeError(f"{folder / name}: no hash of it was recorded", "bring the whole folder again")
@@ -84,9 +85,9 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
         id=bundle["id"] if gated else f"{UNGATED}-{sha256(folder / 'export.json')[:12]}",
         runtime=chosen,
         file=folder / files[chosen],
-        task=labels["task"],
-        classes=labels["classes"],
-        names=[labels["names"].get(key, key) for key in labels["classes"]],
+        task=export["task"],
+        classes=export["classes"],
+        names=[export["names"].get(key, key) for key in export["classes"]],
         input=InputConfig(**shape),
         max_pixels=form["max_pixels"],
         about={name: bundle.get(name) for name in ("experiment", "metrics", "primary_metric", "baseline", "n")},
