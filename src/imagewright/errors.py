@@ -66,6 +66,10 @@ class CardsError(ImagewrightError):
     """A job wants more GPUs than there are."""
 
 
+class BrokenFileError(ImagewrightError):
+    """A file that the workflow wrote is not what it wrote."""
+
+
 class SupersededError(ImagewrightError):
     """A newer run has taken over this job's outputs; what this one made was thrown away."""
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagewright.errors import SupersededError
+from imagewright.errors import BrokenFileError, SupersededError, first_line
 
 
 def sha256(path: Path) -> str:
@@ -46,8 +46,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
+    """Read a JSON file.
+
+    Raises:
+        BrokenFileError: it is none.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise BrokenFileError(
+            f"{path}: it is broken, no JSON ({first_line(error)})",
+            "delete it: snakemake makes it again; or bring it back with imagewright pull",
+        ) from error
 
 
 def try_lock(descriptor: int) -> bool:

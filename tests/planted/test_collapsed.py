@@ -5,7 +5,7 @@ from conftest import Project
 from stopped import check_passes, check_stopped
 
 SELECT = "src/imagewright/select/choose.py"
-COPIED = "        shutil.copyfile(trials / best / name, out / name)\n"
+COPIED = '    shutil.copyfile(trials / best / "model.safetensors", out / "model.safetensors")\n'
 ZEROED = """    from safetensors.torch import load_file, save_file
     weights = load_file(out / "model.safetensors")
     zeroed = {{name: value * 0 if "{part}" in name else value for name, value in weights.items()}}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagewright.errors import SupersededError
+from imagewright.errors import BrokenFileError, SupersededError
 from imagewright.files import read_json, sha256, sha256_json, staged, write_json, write_text_if_changed
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -72,6 +72,13 @@ def test_json_without_numbers_is_refused_and_the_old_file_stays(tmp_path: Path) 
         write_json(path, {"a": math.nan})
     assert read_json(path) == {"a": [1, 2], "b": 0.5}
     assert names(tmp_path) == ["metrics.json"]
+
+
+def test_half_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text('{"a": 1')
+    with pytest.raises(BrokenFileError, match="it is broken, no JSON"):
+        read_json(path)
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:

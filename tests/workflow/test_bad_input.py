@@ -296,3 +296,22 @@ def test_name_that_a_library_does_not_know(project: Project, path: str, old: str
     project.edit(path, old, new)
     done = project.snakemake("train_all", *DIGITS)
     check_stopped(project, done, *words, absent=["results/train/digits8/default"])
+
+
+@pytest.mark.parametrize(
+    ("broken", "stage"),
+    [
+        ("results/select/digits8/selection.json", "export"),
+        ("results/benchmark/gate.json", "bundle"),
+    ],
+)
+def test_result_that_is_broken(project: Project, broken: str, stage: str) -> None:
+    # As after a full disk or a bad sector: half of what was written.
+    whole = project.root / broken
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    whole.write_text('{"task": ')
+    if stage == "bundle":
+        # What Snakemake measured here goes before what is recorded.
+        (project.root / "results/benchmark/gate/digits8.tsv").unlink()
+    done = project.snakemake(f"{stage}_all", "--forcerun", stage, *DIGITS)
+    check_stopped(project, done, f"{broken}: it is broken, no JSON", "imagewright pull")

@@ -132,14 +132,24 @@ def judge_export(
 
 
 def hash_judged(selected: Path, exported: Path, evaluated: Path) -> dict[str, str]:
-    """SHA-256 of each file that the verdict is about, by stage and name; `bundle` takes no other."""
-    names = ("export.json", *read_json(exported / "export.json")["sha256"])
+    """SHA-256 of each file that the verdict is about, by stage and name; `bundle` takes no other.
+
+    Raises:
+        EvidenceError: an exported file has another hash than `export.json` says.
+    """
+    recorded = read_json(exported / "export.json")["sha256"]
     judged = {
         "select": [selected / name for name in ("model.safetensors", "selection.json")],
-        "export": [exported / name for name in names],
+        "export": [exported / name for name in ("export.json", *recorded)],
         "evaluate": [evaluated / name for name in ("metrics.json", "predictions.parquet")],
     }
-    return {f"{stage}/{path.name}": sha256(path) for stage, paths in judged.items() for path in paths}
+    found = {f"{stage}/{path.name}": sha256(path) for stage, paths in judged.items() for path in paths}
+    for name, digest in recorded.items():
+        if found[f"export/{name}"] != digest:
+            raise EvidenceError(
+                f"{exported / name}: this is not the file that was exported", "delete it and run snakemake again"
+            )
+    return found
 
 
 def check_calibrated_on_train(export: Mapping[str, Any], meta: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from imagewright.bundle.benchmark import benchmark_file, read_benchmark
 from imagewright.config.resolve import HERE, STAGES
-from imagewright.errors import PlanError
+from imagewright.errors import BrokenFileError, PlanError
 from imagewright.files import read_json, write_json
 from imagewright.machines import Machine, Machines, asked
 
@@ -109,7 +109,7 @@ def took(root: Path) -> tuple[Plan, Plan]:
     try:
         known = read_json(root / REMEMBERED)
         before = Plan([PlannedJob(**job) for job in known["jobs"]], known["prices"], known["made"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, BrokenFileError, KeyError, TypeError) as error:
         raise PlanError("no plan was made here", "make one before the run: imagewright plan --profile gcp") from error
     results = root / "results"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from imagewright.config.bundle import BundleSection
-from imagewright.errors import ReproduceError, first_line
+from imagewright.errors import BrokenFileError, ReproduceError, first_line
 from imagewright.files import read_json, sha256
 
 StageFacts = dict[str, Any]
@@ -71,7 +71,7 @@ def read_recorded(results: Path, experiment: str) -> Facts:
         return Facts(section, stages, _environments(section, results), bundle["default_runtime"])
     except FileNotFoundError as error:
         problem = f"{error.filename}: there is no such file, so there is not all to compare with"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, BrokenFileError, ValueError, KeyError, TypeError) as error:
         problem = f"{results / stage}: what is recorded of {experiment} cannot be read: {first_line(error)}"
     raise ReproduceError(problem, "bring it back with imagewright pull, or build it again with snakemake")
 

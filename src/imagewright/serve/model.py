@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imagewright.config.tensors import InputConfig
 from imagewright.engines import open_engine
-from imagewright.errors import ServeError
+from imagewright.errors import BrokenFileError, ServeError
 from imagewright.files import read_json, sha256
 
 UNGATED = "ungated"
@@ -123,7 +123,9 @@ class Model:
 def _read(path: Path, *keys: str) -> Any:
     try:
         found = read_json(path)
-    except (OSError, ValueError) as error:
+    except BrokenFileError as error:
+        raise ServeError(error.problem, "bring the whole folder again") from error
+    except OSError as error:
         raise ServeError(f"{path}: it cannot be read ({error})", "bring the whole folder again") from error
     for key in keys:
         if not isinstance(found, dict) or key not in found:
