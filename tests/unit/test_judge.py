@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from imagewright.errors import EvidenceError
 from imagewright.files import sha256, write_json
-from imagewright.gate.judge import hash_judged
+from imagewright.gate.judge import hash_judged, same_as_evaluated
 
 FILES = {
     "select": ("model.safetensors", "selection.json"),
@@ -40,3 +42,26 @@ def test_a_file_that_was_not_exported_is_not_judged(folders: list[Path], name: s
         file.write("!")
     with pytest.raises(EvidenceError, match="this is not the file that was exported"):
         hash_judged(*folders)
+
+
+@pytest.mark.parametrize(
+    ("answers", "accuracy", "said"),
+    [
+        ([[0.9, 0.1], [0.4999, 0.5001], [0.2, 0.8]], 0.6667, ""),
+        # A decision that was open is another one here, and the accuracy with it.
+        ([[0.9, 0.1], [0.5001, 0.4999], [0.2, 0.8]], 1.0, ""),
+        ([[0.9, 0.1], [0.4999, 0.5001], [0.2, 0.8]], 0.1, "PyTorch gives accuracy"),
+        ([[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]], 0.6667, "PyTorch's probabilities differ by up to 0.05"),
+        ([[np.nan, 0.1], [0.4999, 0.5001], [0.2, 0.8]], 0.6667, "PyTorch's probabilities differ"),
+    ],
+)
+def test_another_device_may_turn_open_decisions_and_no_more(
+    answers: list[list[float]], accuracy: float, said: str
+) -> None:
+    written = pd.DataFrame([[0.9, 0.1], [0.4999, 0.5001], [0.2, 0.8]], columns=["p/cat", "p/dog"])
+    found = same_as_evaluated(
+        written, np.array(answers, np.float32), {"torch": {"metric": accuracy}}, {"accuracy": {"value": 0.6667}},
+        "accuracy", ["cat", "dog"],
+    )  # fmt: skip
+    assert bool(found) is bool(said)
+    assert said in "".join(found)

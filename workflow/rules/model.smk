@@ -49,5 +49,6 @@ rule select:
     message:
         "Select the best trial of {wildcards.experiment}"
     shell:
-        "python scripts/select_.py --config {input.config[0]} --trials $(dirname $(dirname {input.trials[0]}))"
+        # It has not asked for a card, so it takes none from a training beside it.
+        "python -m imagewright.cards 0 python scripts/select_.py --config {input.config[0]} --trials $(dirname $(dirname {input.trials[0]}))"
         " --tensors $(dirname {input.tensors[0]}) --out $(dirname {output.files[0]}) 2>&1 | tee {log} >&2"

@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from imagewright.errors import EvidenceError
 from imagewright.metrics.counts import BINS, Counts
 from imagewright.metrics.scores import SUMMARY, scores
+from imagewright.models.predict import full_precision
 from imagewright.tensors.dataset import IGNORE_INDEX, Batch
 
 
@@ -77,7 +78,7 @@ class Validation:
         self.loss = RunningLoss(fabric.device)
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        """One pass over val.
+        """One pass over val, in full precision whatever the training's is: that is how the weights will be served.
 
         Returns:
             `val/<metric>` for the metrics of the task, and `val/loss`.
@@ -88,12 +89,11 @@ class Validation:
         self.confusion.reset()
         self.loss.reset()
         network.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             for images, targets in self.loader:
                 images, targets = self.fabric.to_device(images), self.fabric.to_device(targets)
-                with self.fabric.autocast():
-                    logits = network(images)
-                    loss = self.loss_function(logits, targets)
+                logits = network(images)
+                loss = self.loss_function(logits, targets)
                 self.loss.update(loss, len(images))
                 self.confusion.update(logits.argmax(dim=1), targets)
         mean, counted = self.loss.compute(self.fabric)
