@@ -58,7 +58,8 @@ def main(
         f"Training {model} at {side} pixels",
         seconds,
         "synthetic",
-        f"`python benchmarks/loader.py`: {len(paths)} JPEG files of real photographs, batches of {BATCH}, "
+        f"`python benchmarks/loader.py --images <folder> --model {model} --side {side} --steps {steps}`: "
+        f"{len(paths)} JPEG files of real photographs, batches of {BATCH}, "
         f"{threads} CPU threads ({torch.backends.cpu.get_cpu_capability()}), {rounds} rounds of {steps} steps. "
         "`synthetic` trains on one batch over and over, so nothing is loaded: the bound. No augmentation.",
     )

@@ -28,6 +28,13 @@ class ExecutorSettings(plugin.ExecutorSettings):
     container: Optional[str] = field(  # noqa: UP045
         default=None, metadata={"help": "The image that jobs run in, which container/runner builds", **TOLD}
     )
+    service_account: Optional[str] = field(  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "The account that jobs run as; the project's default one may do far more than they need",
+            **TOLD,
+        },
+    )
     image_family: Optional[str] = field(  # noqa: UP045
         default="batch-cos-stable-official", metadata={"help": "The VM's system, one that runs containers"}
     )

@@ -17,7 +17,7 @@ from snakemake_executor_plugin_imagewright_batch.store import PROBLEMS, RAW, Sto
 
 SOURCES = "sources.tar"
 VM = "snakemake_executor_plugin_imagewright_batch.vm"
-WANDB = "runs/wandb/wandb"
+WANDB = "runs/wandb"
 # It works in the container's own folder for temporary files: the one that it shares with the VM is in memory.
 SCRIPT = """\
 set -e

@@ -52,6 +52,7 @@ def start(folder: Path, executor: str, **variables: str) -> "subprocess.Popen[st
     settings = {
         "project": "our-project", "region": "europe-west4", "image-family": "batch-cos-stable-official",
         "image-project": "batch-custom-image", "container": "europe-docker.pkg.dev/our-project/imagewright/runner:1",
+        "service-account": "imagewright-vm@our-project.iam.gserviceaccount.com",
     }  # fmt: skip
     files = {
         "imagewright-batch": ("--imagewright-batch-store", f"gs://{BUCKET}/requests"),

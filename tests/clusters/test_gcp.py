@@ -16,6 +16,7 @@ from batch_service import PREEMPTED, BatchService, batch_service
 from clones import BUCKET, clone, git, is_clean, messages, publish, run
 from conftest import Project, make_project
 from google.cloud import batch_v1
+from wandb_files import read_runs
 
 from imagewright.files import sha256
 
@@ -25,6 +26,7 @@ LOOPBACK = Path(__file__).parents[1] / "google_on_loopback"
 # As the profile says, but the service is asked more often than Google should be.
 TYPED = ("snakemake", "--profile", "gcp", "--config", "experiments=digits8", "--seconds-between-status-checks", "1")
 IMAGE = "europe-docker.pkg.dev/our-project/imagewright/runner:1"
+ACCOUNT = "imagewright-vm@our-project.iam.gserviceaccount.com"
 PATIENCE_S = 60
 ON_GPU = {"train", "evaluate"}
 Model = batch_v1.AllocationPolicy.ProvisioningModel
@@ -42,6 +44,7 @@ def service(tmp_path: Path, endpoint: str) -> Iterator[BatchService]:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("published") / "project")
     project.edit("config/experiment/digits8.yaml", "epochs: 6", "epochs: 6\n  checkpoint_steps: 5")
+    project.edit("config/experiment/digits8.yaml", "/tracking: disabled", "/tracking: offline")
     publish(project)
     return project
 
@@ -56,6 +59,7 @@ def cloned(published: Project, service: BatchService, endpoint: str, tmp_path: P
         "REGION": "europe-west4",
         "STORE": f"gs://{BUCKET}/{tmp_path.name}",
         "CONTAINER": IMAGE,
+        "SERVICE_ACCOUNT": ACCOUNT,
     }
     loopback = {
         "PYTHONPATH": str(LOOPBACK),
@@ -94,6 +98,7 @@ def test_from_raw_images_to_a_bundle(cloned: Project, service: BatchService, bui
         assert allocation.install_gpu_drivers == on_gpu
         assert (allocation.policy.provisioning_model == Model.SPOT) == on_gpu
         assert task.runnables[-1].container.image_uri == IMAGE
+        assert job.allocation_policy.service_account.email == ACCOUNT
         assert job.labels["commit"] == commit
     asked = {rule: job.task_groups[0].task_spec.compute_resource for rule, job in jobs.items()}
     assert (asked["index"].cpu_milli, asked["index"].memory_mib) == (4000, 4000)
@@ -109,6 +114,8 @@ def test_from_raw_images_to_a_bundle(cloned: Project, service: BatchService, bui
     assert record["commit"] == commit and record["dirty"] is False
     # How long each stage took, and on what, has come back with its results.
     assert {stage["stage"] for stage in record["stages"]} >= {*jobs, "fetch"}
+    # So have the runs of Weights & Biases.
+    assert {run.job for run in read_runs(cloned.root / "runs/wandb")} >= {"train", "evaluate"}
     # Neither there nor here is there anything left, and DVC takes it as it is.
     assert "Nothing to be done" in cloned.run(*TYPED).stdout
     assert cloned.planned("--config", "experiments=digits8") == set()
@@ -223,7 +230,7 @@ def test_a_plan_needs_no_credentials(cloned: Project) -> None:
     assert done.returncode == 1 and "error: there are no Google Cloud credentials" in done.stdout
     done = replace(stranger, variables={"HOME": str(cloned.root), "NO_GCE_CHECK": "true"}).run(*TYPED, "-n")
     assert done.returncode == 1 and "Traceback" not in done.stdout
-    for name in ("PROJECT", "REGION", "STORE", "CONTAINER"):
+    for name in ("PROJECT", "REGION", "STORE", "CONTAINER", "SERVICE_ACCOUNT"):
         assert f"SNAKEMAKE_IMAGEWRIGHT_BATCH_{name}" in done.stdout
 
 

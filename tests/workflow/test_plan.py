@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 from conftest import Project
 
-SETTINGS = {"PROJECT": "our-project", "REGION": "europe-west4", "STORE": "gs://b", "CONTAINER": "image:1"}
+SETTINGS = {
+    "PROJECT": "our-project",
+    "REGION": "europe-west4",
+    "STORE": "gs://b",
+    "CONTAINER": "image:1",
+    "SERVICE_ACCOUNT": "vm@our-project",
+}
 TOLD = {f"SNAKEMAKE_IMAGEWRIGHT_BATCH_{name}": value for name, value in SETTINGS.items()} | {"NO_GCE_CHECK": "true"}
 PLAN = ("imagewright", "plan", "--profile", "gcp")
 
