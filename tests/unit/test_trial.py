@@ -1,14 +1,17 @@
 """Every switch of a training does what it says, and the record shows that it did."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 from tiny_training import section, train, write_digits
+from torch import nn
 
 from imagewright.errors import ConfigError, EvidenceError, ModelError
 from imagewright.train.record import check_reached
+from imagewright.train.validation import Validation
 
 PLAIN = {"name": "vit_tiny_patch16_224", "arguments": {"img_size": 16, "patch_size": 4, "depth": 2}}
 """A model without batch norm: a step is a sum over its images, in whatever parts it is computed."""
@@ -119,6 +122,29 @@ def test_patience_ends_a_training_that_gets_no_better(tensors: Path, tmp_path: P
 def test_a_loss_that_is_no_number_stops(tensors: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a number"):
         train(section(optimizer={"name": "sgd", "lr": 1e30}), tensors, tmp_path)
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def measure(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+    """Let an epoch after the other have these accuracies."""
+    given = iter(values)
+
+    def measured(self: Validation, network: nn.Module) -> dict[str, float]:
+        return {"val/loss": 1.0, "val/accuracy": next(given), "val/macro_f1": 0.5}
+
+    monkeypatch.setattr(Validation, "measure", measured)
+
+
+def test_any_metric_is_better_than_none(tensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(monkeypatch, math.nan, 0.2, math.nan, 0.3, math.nan)
+    run = train(section(train={"epochs": 5}), tensors, tmp_path)
+    assert run["best"] == {"epoch": 4, "value": 0.3}
+
+
+def test_a_training_without_any_metric_stops(tensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(monkeypatch, math.nan, math.nan)
+    with pytest.raises(ModelError, match="val/accuracy was not a number in any of 2 epochs"):
+        train(section(train={"epochs": 2}), tensors, tmp_path)
     assert not (tmp_path / "out/model.safetensors").exists()
 
 
