@@ -38,6 +38,17 @@ def test_parts_of_a_step_are_the_step(tensors: Path, tmp_path: Path) -> None:
     assert parts["effective"]["batches"]["accumulate"] == 4
 
 
+def test_unequal_parts_of_a_step_are_the_step(tensors: Path, tmp_path: Path) -> None:
+    # 240 images in 128 parts of two or one: as equal ones, each image that is alone would count twice.
+    changes: dict[str, Any] = {"model": PLAIN, "optimizer": {"name": "sgd", "lr": 0.5}}
+    whole = train(section(**changes, train={"epochs": 2, "batch_size": 256}), tensors, tmp_path / "whole")
+    parts = train(
+        section(**changes, train={"epochs": 2, "batch_size": 256, "accumulate": 128}), tensors, tmp_path / "parts"
+    )
+    history = [float(run["history"].splitlines()[2].split(",")[3]) for run in (whole, parts)]
+    assert history[0] == pytest.approx(history[1], rel=1e-4)
+
+
 def test_the_same_seed_is_the_same_training(tensors: Path, tmp_path: Path) -> None:
     changing = {"augment": {"rotate": 20, "mixup": 0.2, "noise": 0.05}, "model": {"arguments": {"drop_rate": 0.3}}}
     runs = [train(section(**changing), tensors, tmp_path / name) for name in ("a", "b")]

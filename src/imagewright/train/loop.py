@@ -148,7 +148,7 @@ class Training:
                 complete = self.batches.done % accumulate == 0
                 with self.fabric.no_backward_sync(self.model, enabled=not complete):
                     loss = self.loss_function(self.model(images), targets)
-                    self.fabric.backward(loss / accumulate)
+                    self.fabric.backward(loss / accumulate * self.batches.weight(len(images)))
                 self.loss.update(loss, len(images))
                 bar.update()
                 if complete:
