@@ -5,11 +5,17 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Project
 from PIL import Image
+
+from imagewright.config.tensors import InputConfig
+from imagewright.errors import ServeError
+from imagewright.serve import offline
 
 DIGITS, SHAPES = "results/bundle/digits8", "results/bundle/shapes"
 
@@ -62,6 +68,63 @@ def test_masks(built: Project, tmp_path: Path) -> None:
     shares = [float(areas[f"area/{name}"]) for name in ("background", "disc", "square")]
     assert sum(shares) == pytest.approx(1)
     assert shares == pytest.approx([np.mean(np.asarray(Image.open(masks[0])) == index) for index in range(3)])
+
+
+class ByBrightness:
+    """A model of 8×8 pixels that answers with one of 256 classes: the picture's own value."""
+
+    def __init__(self, served: Any, threads: int) -> None:
+        pass
+
+    def answer(self, images: Any) -> Any:
+        return np.eye(256, dtype=np.float32)[images[..., 0]]
+
+
+SERVED: Any = SimpleNamespace(
+    task="segmentation", max_pixels=100, input=InputConfig(height=8, width=8, colour="gray", fit="stretch")
+)
+
+
+def predicted(files: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The values in the masks, in the order of their names; the picture at position n holds n + 1."""
+    monkeypatch.setattr(offline, "Model", ByBrightness)
+    for position, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), position + 1).save(file, "PNG")
+    assert offline.predict_files(SERVED, files, "png", out, 1, None).done == len(files)
+    return [int(np.asarray(Image.open(mask))[0, 0]) for mask in sorted(out.iterdir())]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.png", "a.jpg", "b.png"),
+        ("s/a.png", "s/a.jpg", "s/a.tif"),
+        ("s/a.png", "t/a.png", "u/s/a.png", "a.png"),
+        ("a.jpg", "a.png", "s/a.jpg.tif"),
+        ("a-b/c.png", "a/b-c.png", "b-c.png", "x/b-c.png"),
+        ("s/A.png", "t/a.png"),
+    ],
+)
+def test_no_mask_overwrites_another(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    found = predicted([Path(name) for name in names], tmp_path / "out", monkeypatch)
+    assert sorted(found) == list(range(1, len(names) + 1))
+    folded = {path.name.casefold() for path in (tmp_path / "out").iterdir()}
+    assert len(folded) == len(names)
+
+
+def test_a_mask_has_the_name_of_its_picture() -> None:
+    files = [Path(name) for name in ("s/a.png", "s/a.jpg", "t/a.jpg", "/u/b.jpeg")]
+    names = offline.output_names(files)
+    assert [names[file] for file in files] == ["a.png.png", "s-a.jpg.png", "t-a.jpg.png", "b.png"]
+
+
+def test_no_mask_overwrites_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ServeError, match=r"a\.png: it would be overwritten by an answer"):
+        predicted([tmp_path / "a.png"], tmp_path, monkeypatch)
+    assert np.asarray(Image.open(tmp_path / "a.png"))[0, 0] == 1
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from imagewright.errors import ConfigError
 from imagewright.tensors.dataset import Batch, TensorSplit
 from imagewright.train.batches import DrawnBatches, EpochBatches, image_weights, train_loader, val_loader
 
@@ -27,6 +28,7 @@ def test_processes_and_parts_share_the_steps_of_one(
     images: int, accumulate: int, processes: int, parts: int, seed: int
 ) -> None:
     size = accumulate * processes * parts
+    assume(images >= accumulate * processes)
     whole = positions(EpochBatches(images, size, seed=seed))
     ranks = [positions(EpochBatches(images, size, accumulate, seed, rank, processes)) for rank in range(processes)]
     for step, together in enumerate(whole):
@@ -37,8 +39,26 @@ def test_processes_and_parts_share_the_steps_of_one(
             for position in rank[part]
         ]
         assert own == together
+    sizes = [len(drawn) for rank in ranks for drawn in rank]
+    assert min(sizes) > 0 and max(sizes) - min(sizes) <= (images < size)
     drawn = [position for step in whole for position in step]
     assert len(set(drawn)) == len(drawn) == images // min(size, images) * min(size, images)
+
+
+@pytest.mark.parametrize(("accumulate", "processes"), [(8, 1), (1, 8), (4, 2)])
+def test_fewer_images_than_parts_are_named(accumulate: int, processes: int) -> None:
+    # Else some parts would be empty, and the loss of nothing is a traceback or NaN.
+    with pytest.raises(ConfigError, match=r"a step of 6 images cannot be cut into 8 parts") as caught:
+        EpochBatches(6, 8, accumulate, processes=processes)
+    assert "6 parts at most" in caught.value.remedy
+
+
+def test_unequal_parts_weigh_what_they_hold() -> None:
+    batches = EpochBatches(6, 8, accumulate=4)
+    sizes = [len(drawn) for drawn in positions(batches)]
+    assert sizes == [2, 2, 1, 1]
+    assert [batches.weight(size) / 4 for size in sizes] == pytest.approx([size / 6 for size in sizes])
+    assert EpochBatches(40, 8, accumulate=4).weight(2) == 1
 
 
 def test_every_epoch_has_its_own_order() -> None:

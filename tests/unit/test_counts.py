@@ -38,7 +38,8 @@ def counted_by_hand(probabilities: NDArray[np.float32], targets: NDArray[np.int6
             confusion[sample, truth, decided] += 1
             box = calibration[sample, min(int(best * BINS), BINS - 1)]
             box += [1, best, decided == truth]
-            top5[sample] += sorted(row, reverse=True).index(row[truth]) < 5
+            # Python's sort is stable: of equals, the first stays the first.
+            top5[sample] += truth in sorted(range(classes), key=lambda position: -row[position])[:5]
     return Counts(confusion, calibration, top5)
 
 
@@ -52,6 +53,19 @@ def assert_same(one: Counts, other: Counts) -> None:
 def test_against_a_loop(shape: tuple[int, ...], classes: int) -> None:
     probabilities, targets = answers(shape, classes)
     assert_same(count_samples(probabilities, targets), counted_by_hand(probabilities, targets))
+
+
+@pytest.mark.parametrize("shape", [(120,), (4, 5, 6)])
+def test_of_equals_the_lower_index_comes_first(shape: tuple[int, ...]) -> None:
+    # A model that answers 1/120 for every class knows nothing, and is in the first five for 5 classes of 120.
+    targets = np.arange(120).reshape(shape)
+    alike = np.full((*shape, 120), 1 / 120, np.float32)
+    counts = count_samples(alike, targets)
+    assert counts.total().top5[0] == 5
+    assert_same(counts, counted_by_hand(alike, targets))
+    probabilities, targets = answers(shape, 12)
+    coarse = probabilities.round(1)
+    assert_same(count_samples(coarse, targets), counted_by_hand(coarse, targets))
 
 
 def test_against_scikit_learn() -> None:

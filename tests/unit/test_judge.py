@@ -1,4 +1,4 @@
-"""What the gate judges has a name and a hash, so that nothing else can be bundled for it."""
+"""What the gate judges has a name and a hash, so that nothing else can be bundled for it; its server is its own."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imagewright.errors import EvidenceError
+from imagewright.errors import EvidenceError, GateError
 from imagewright.files import sha256, write_json
+from imagewright.gate import live
 from imagewright.gate.judge import hash_judged, same_as_evaluated
 
 FILES = {
@@ -65,3 +66,15 @@ def test_another_device_may_turn_open_decisions_and_no_more(
     )  # fmt: skip
     assert bool(found) is bool(said)
     assert said in "".join(found)
+
+
+def test_keys_of_another_server_are_not_for_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With them, every request of the gate would be answered with 401.
+    monkeypatch.setenv("IMAGEWRIGHT_API_KEYS_SHA256", "0" * 64)
+    monkeypatch.setenv("WHATEVER_ELSE", "kept")
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "error: keys [$IMAGEWRIGHT_API_KEYS_SHA256], else [$WHATEVER_ELSE]"\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(live.sys, "executable", str(program))
+    with pytest.raises(GateError, match=r"keys \[\], else \[kept\]"), live.live_server(tmp_path, "onnx", 1):
+        pass

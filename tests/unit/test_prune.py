@@ -18,6 +18,9 @@ KEPT = (
     "results/benchmark/train/roses/default.tsv",
     "results/bundle/roses/bundle.json",
     "results/report/summary.html",
+    "results/report/metrics/roses.json",
+    "results/report/curves/roses~12ab34cd.csv",
+    "results/report/confusion/roses.csv",
     "results/.gitignore",
     "data/raw/weeds/a.png",
     "data/raw/weeds.json",
@@ -36,6 +39,9 @@ GONE = (
     "results/benchmark/index/weeds.tsv",
     "results/benchmark/train/thistle/default.tsv",
     "results/bundle/thistle/bundle.json",
+    "results/report/metrics/thistle.json",
+    "results/report/curves/thistle~12ab34cd.csv",
+    "results/report/confusion/thistle.csv",
 )
 CONFIG = ("data/flowers.yaml", "tensors/rgb-64.yaml", "experiment/roses.yaml")
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from imagewright.errors import DataError
+from imagewright.evaluate.score import baseline
 from imagewright.metrics.counts import BINS, count_samples
 from imagewright.metrics.scores import constant_prediction, expected_calibration_error, scores
 
@@ -121,3 +123,17 @@ def test_the_baseline_says_one_class_for_everything() -> None:
     constant = np.ones_like(targets)
     assert np.array_equal(confusion[0].sum(axis=1), np.bincount(targets))
     assert np.trace(confusion[0]) / 200 == pytest.approx(accuracy_score(targets, constant))
+
+
+def test_a_baseline_without_anything_to_find_is_named() -> None:
+    # Of two classes the one that counts is missing: there is no mean, and JSON has no word for it.
+    targets = np.zeros((2, 3, 3), np.int64)
+    counts = count_samples(np.eye(2, dtype=np.float32)[targets], targets)
+    meta = {
+        "task": "segmentation", "classes": ["background", "cell"], "ignore": [],
+        "splits": {"train": {"targets": {"background": 9, "cell": 9}}},
+    }  # fmt: skip
+    with pytest.raises(DataError, match="evaluate: dice is undefined on the test split"):
+        baseline(counts, meta)
+    targets[0, 0] = 1
+    assert baseline(count_samples(np.eye(2, dtype=np.float32)[targets], targets), meta)["dice"] == 0

@@ -18,7 +18,7 @@ from PIL import Image
 from imagewright.config.data import DataConfig
 from imagewright.config.section import Section
 from imagewright.config.tensors import TensorsConfig, TensorsSection
-from imagewright.errors import EvidenceError
+from imagewright.errors import DataError, EvidenceError
 from imagewright.files import read_json, sha256
 from imagewright.imaging import load_mask_values
 from imagewright.index.build import build_index
@@ -245,6 +245,25 @@ def test_a_class_that_the_file_does_not_hold_is_noticed(tmp_path: Path, cells: S
         EvidenceError, match=f"the stored mask of {stored.rows['mask'][0]} holds cell, its file does not"
     ):
         stored.verify()
+
+
+def thin_lines(folder: Path, **values: Any) -> Stored:
+    """Masks with a line one pixel wide in an even column; at half of the size, nearest neighbour takes the odd ones."""
+    for number in range(20):
+        save(folder / f"raw/images/{number}.png", noise(SIDE, SIDE, seed=number))
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[4:12, 4:12], mask[:, 2] = 100, 30
+        save(folder / f"raw/masks/{number}.png", mask)
+    config = {"task": "segmentation", "layout": {"kind": "image_mask_pairs"}, "classes": VALUES} | values
+    return Stored(folder, config, {"height": SIDE // 2, "width": SIDE // 2})
+
+
+def test_a_class_that_is_gone_at_the_stored_size_is_noticed(tmp_path: Path) -> None:
+    # Metrics leave out what never occurs: a model that never finds the lines would get a Dice of 1.
+    with pytest.raises(DataError, match=r"class 'dirt' has \d+ pixels in the masks, but 0 of them are left at 8x8"):
+        thin_lines(tmp_path)
+    stored = thin_lines(tmp_path / "ignored", ignore=["dirt"])
+    assert stored.meta["splits"]["test"]["targets"]["cell"] > 0
 
 
 def test_a_batch_is_in_the_order_asked_for(cats_and_dogs: Stored) -> None:

@@ -1,14 +1,17 @@
 """Every switch of a training does what it says, and the record shows that it did."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 from tiny_training import section, train, write_digits
+from torch import nn
 
 from imagewright.errors import ConfigError, EvidenceError, ModelError
 from imagewright.train.record import check_reached
+from imagewright.train.validation import Validation
 
 PLAIN = {"name": "vit_tiny_patch16_224", "arguments": {"img_size": 16, "patch_size": 4, "depth": 2}}
 """A model without batch norm: a step is a sum over its images, in whatever parts it is computed."""
@@ -33,6 +36,17 @@ def test_parts_of_a_step_are_the_step(tensors: Path, tmp_path: Path) -> None:
     history = [run["history"].splitlines()[1].split(",")[3] for run in (whole, parts)]
     assert float(history[0]) == pytest.approx(float(history[1]), rel=1e-4)
     assert parts["effective"]["batches"]["accumulate"] == 4
+
+
+def test_unequal_parts_of_a_step_are_the_step(tensors: Path, tmp_path: Path) -> None:
+    # 240 images in 128 parts of two or one: as equal ones, each image that is alone would count twice.
+    changes: dict[str, Any] = {"model": PLAIN, "optimizer": {"name": "sgd", "lr": 0.5}}
+    whole = train(section(**changes, train={"epochs": 2, "batch_size": 256}), tensors, tmp_path / "whole")
+    parts = train(
+        section(**changes, train={"epochs": 2, "batch_size": 256, "accumulate": 128}), tensors, tmp_path / "parts"
+    )
+    history = [float(run["history"].splitlines()[2].split(",")[3]) for run in (whole, parts)]
+    assert history[0] == pytest.approx(history[1], rel=1e-4)
 
 
 def test_the_same_seed_is_the_same_training(tensors: Path, tmp_path: Path) -> None:
@@ -119,6 +133,29 @@ def test_patience_ends_a_training_that_gets_no_better(tensors: Path, tmp_path: P
 def test_a_loss_that_is_no_number_stops(tensors: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a number"):
         train(section(optimizer={"name": "sgd", "lr": 1e30}), tensors, tmp_path)
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def measure(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+    """Let an epoch after the other have these accuracies."""
+    given = iter(values)
+
+    def measured(self: Validation, network: nn.Module) -> dict[str, float]:
+        return {"val/loss": 1.0, "val/accuracy": next(given), "val/macro_f1": 0.5}
+
+    monkeypatch.setattr(Validation, "measure", measured)
+
+
+def test_any_metric_is_better_than_none(tensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(monkeypatch, math.nan, 0.2, math.nan, 0.3, math.nan)
+    run = train(section(train={"epochs": 5}), tensors, tmp_path)
+    assert run["best"] == {"epoch": 4, "value": 0.3}
+
+
+def test_a_training_without_any_metric_stops(tensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(monkeypatch, math.nan, math.nan)
+    with pytest.raises(ModelError, match="val/accuracy was not a number in any of 2 epochs"):
+        train(section(train={"epochs": 2}), tensors, tmp_path)
     assert not (tmp_path / "out/model.safetensors").exists()
 
 

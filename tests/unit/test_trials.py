@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from imagewright.errors import EvidenceError
@@ -55,6 +56,32 @@ def test_axes_tell_numbers_magnitudes_and_words_apart() -> None:
     assert heights(pd.Series(["b", "a", "c"]), log=True) == pytest.approx([0.5, 0, 1])
     assert heights(pd.Series([True, False]), log=True) == pytest.approx([1, 0])
     assert heights(pd.Series([7, 7]), log=True) == [0.5, 0.5]
+
+
+def test_null_stands_below_all_others() -> None:
+    assert heights(pd.Series([0.9, None, 0.99]), log=True) == pytest.approx([0.2, 0, 1])
+    assert heights(pd.Series(["b", None, "a"]), log=True) == pytest.approx([1, 0, 0.2])
+    assert heights(pd.Series([None, 4, None]), log=True) == pytest.approx([0, 0.6, 0])
+    assert heights(pd.Series([None, None]), log=True) == [0.5, 0.5]
+    assert heights(pd.Series([float("nan")]), log=True) == [0.5]
+
+
+@pytest.mark.parametrize("ema", [[None, 0.9, 0.99], [None, "slow", "quick"], [None, None, 0.9]])
+def test_a_null_is_drawn_and_named(ema: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    lines: list[list[float]] = []
+    annotate, plot = Axes.annotate, Axes.plot
+    monkeypatch.setattr(
+        Axes, "annotate", lambda self, text, *a, **k: written.append(text) or annotate(self, text, *a, **k)
+    )
+    monkeypatch.setattr(Axes, "plot", lambda self, line, *a, **k: lines.append(line) or plot(self, line, *a, **k))
+    swept = selection({"aa": 0.5, "bb": 0.6, "cc": 0.7})
+    swept["trials"] = [
+        trial | {"values": {"train.ema": value}} for trial, value in zip(swept["trials"], ema, strict=True)
+    ]
+    draw_trials(swept)
+    assert "null" in written and not {"nan", "None"} & set(written)
+    assert len(lines) == 3 and np.isfinite(lines).all()
 
 
 def test_the_picture_is_drawn_and_the_same_each_time() -> None:

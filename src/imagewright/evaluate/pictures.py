@@ -90,18 +90,24 @@ def draw_overlays(
     dice: NDArray[np.float64],
     path: Path,
 ) -> None:
-    """Images with the most wrong pixels: the image, the true mask and the predicted one."""
-    chosen = list(masks)[: COLUMNS * 2]
-    figure, grid = plt.subplots(3, len(chosen), figsize=(1.6 * len(chosen), 5.4), squeeze=False, layout="constrained")
-    for column, position in enumerate(chosen):
+    """Images with the most wrong pixels: the image, the true mask and the predicted one, twelve side by side."""
+    width = min(len(masks), COLUMNS * 2)
+    blocks = -(-len(masks) // width)
+    figure, grid = plt.subplots(
+        3 * blocks, width, figsize=(1.6 * width, 5.4 * blocks), squeeze=False, layout="constrained"
+    )
+    for number, position in enumerate(masks):
+        block, column = divmod(number, width)
         image, truth = test.images[position], np.asarray(test.targets[position])
         for line, mask in enumerate((None, truth, masks[position])):
             shown = image if mask is None else overlaid(image, np.where(mask == IGNORED, 0, mask), OPACITY)
-            _show(grid[line, column], shown)
+            _show(grid[3 * block + line, column], shown)
         mean = np.nanmean(dice[position][1:]) if np.isfinite(dice[position][1:]).any() else np.nan
-        grid[0, column].set_title(f"{_short(rows['id'][position])}\nDice {mean:.2f}", fontsize=7)
-    for line, name in enumerate(("image", "true", "predicted")):
-        grid[line, 0].text(-0.08, 0.5, name, transform=grid[line, 0].transAxes, rotation=90, va="center", ha="right")
+        grid[3 * block, column].set_title(f"{_short(rows['id'][position])}\nDice {mean:.2f}", fontsize=7)
+    for axes in grid.flat[3 * (blocks - 1) * width :]:
+        axes.axis("off")
+    for axes, name in zip(grid[:, 0], ("image", "true", "predicted") * blocks, strict=True):
+        axes.text(-0.08, 0.5, name, transform=axes.transAxes, rotation=90, va="center", ha="right")
     handles = [Rectangle((0, 0), 1, 1, color=[part / 255 for part in colour(i)]) for i in range(1, len(classes))]
     figure.legend(handles, list(classes[1:]), loc="outside lower center", ncols=min(len(classes), 8), fontsize=8)
     figure.suptitle("The images with the most wrong pixels")

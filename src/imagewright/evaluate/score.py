@@ -1,5 +1,6 @@
 """Score the test split: metrics with intervals beside a baseline, every prediction, and pictures."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from imagewright.config.evaluate import EvaluateConfig
-from imagewright.errors import EvidenceError
+from imagewright.errors import DataError, EvidenceError
 from imagewright.evaluate import pictures
 from imagewright.files import read_json, write_json
 from imagewright.metrics.counts import Counts, count_samples
@@ -46,6 +47,7 @@ def evaluate_model(
     Raises:
         EvidenceError: the model has seen the test split, or names its outputs in another order than the tensors do, or
             these in another than the index.
+        DataError: a metric is undefined on the test split.
     """
     torch.set_num_threads(config.threads)
     selection, meta = read_json(selected / "selection.json"), read_meta(tensors)
@@ -147,6 +149,9 @@ def baseline(counts: Counts, meta: dict[str, Any]) -> dict[str, Any]:
     """What a model scores that knows only which class is the most frequent in train.
 
     For masks it is the first class, which counts as background; but one that is ignored is never right.
+
+    Raises:
+        DataError: one of the metrics is undefined, so that nothing could be compared with it.
     """
     classes, frequent = meta["classes"], meta["splits"]["train"]["targets"]
     if meta["task"] == "segmentation" and classes[0] not in meta["ignore"]:
@@ -157,6 +162,11 @@ def baseline(counts: Counts, meta: dict[str, Any]) -> dict[str, Any]:
     constant = Counts(confusion, counts.total().calibration, counts.total().top5)
     computed = scores(constant, meta["task"], classes, meta["ignore"])
     values = {name: round(float(computed[name][0]), 6) for name in SUMMARY[meta["task"]]}
+    if undefined := [name for name, value in values.items() if math.isnan(value)]:
+        raise DataError(
+            f"evaluate: {undefined[0]} is undefined on the test split: it holds nothing of the classes that it counts",
+            "add test images of them, take a larger size in config/tensors/, or ignore fewer classes in config/data/",
+        )
     return {"class": classes[position], **values}
 
 

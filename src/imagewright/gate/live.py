@@ -1,6 +1,7 @@
 """The exported folder over HTTP: a server as a user would start it, and files as a user would send them."""
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -77,8 +78,12 @@ def live_server(exported: Path, runtime: str, threads: int) -> Iterator[str]:
             sys.executable, "-m", "imagewright.cli", "serve", str(exported), "--ungated", "--runtime", runtime,
             "--port", "0", "--config", str(config), "--ready", str(address),
         ]  # fmt: skip
+        # What a person has set for a server of their own, such as its keys, is not for this one.
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEWRIGHT_")}
         with said.open("wb") as output:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
+                command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
         try:
             yield _wait(process, address, said)
         finally:

@@ -21,7 +21,7 @@ class Counts:
     Args:
         confusion: N × C × C: true class, predicted class.
         calibration: N × BINS × 3: decisions, sum of confidences, correct decisions, by confidence.
-        top5: N: decisions whose true class is among the five most probable.
+        top5: N: decisions whose true class is among the five most probable; of equals, the lower index comes first.
     """
 
     def __init__(
@@ -95,7 +95,11 @@ def count_samples(probabilities: NDArray[np.float32], targets: NDArray[np.intege
     calibration = np.stack(boxes, axis=-1).reshape(samples, BINS, 3)
     if classes > TOP:
         own = np.take_along_axis(probabilities, truth[:, np.newaxis], axis=1)
-        hits = (probabilities > own).sum(axis=1) < TOP
+        # Of equals the lower index comes first, as in argmax: else a model that answers alike for all would be right.
+        before = probabilities == own
+        before &= np.arange(classes) < truth[:, np.newaxis]
+        before |= probabilities > own
+        hits = before.sum(axis=1) < TOP
     else:
         hits = np.ones(len(truth), bool)
     top5 = np.bincount(sample, hits, minlength=samples)

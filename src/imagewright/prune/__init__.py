@@ -8,6 +8,9 @@ from pathlib import Path
 
 from imagewright.config.resolve import LEVELS, STAGES
 
+TABLES = ("metrics", "curves", "confusion")
+"""What `report` writes a file an experiment of; DVC would go on showing those that are gone."""
+
 
 def removed(root: Path) -> list[Path]:
     """Files and folders below `results/` whose experiment, data or tensors `config/` no longer has, sorted.
@@ -22,7 +25,7 @@ def removed(root: Path) -> list[Path]:
         stage: LEVELS.get(stage, "experiment")
         for stage in (*STAGES, "raw", "provenance", "tracking")
         if stage != "report"
-    }
+    } | {f"report/{table}": "experiment" for table in TABLES}
     return sorted(
         path
         for name, kind in kinds.items()

@@ -11,6 +11,9 @@ import pandas as pd
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+ABOVE_NULL = 0.2
+"""Where the other values begin on an axis that has a null."""
+
 
 def trial_table(selection: Mapping[str, Any]) -> pd.DataFrame:
     """A row a trial, the best first: its name, the values it was given, its best epoch and its metric on val."""
@@ -44,8 +47,9 @@ def draw_trials(selection: Mapping[str, Any]) -> bytes:
     for place, key in enumerate(keys):
         axes.axvline(place, color="0.6", lw=0.8, zorder=0)
         marks: dict[str, float] = {}
-        for value, height in zip(table[key], heights[key], strict=True):
-            marks.setdefault(f"{value:.4g}" if isinstance(value, int | float) else str(value), height)
+        for value, missing, height in zip(table[key], table[key].isna(), heights[key], strict=True):
+            text = f"{value:.4g}" if isinstance(value, int | float) else str(value)
+            marks.setdefault("null" if missing else text, height)
         # All of a few values are named; of many, the ends.
         ends = (min(marks, key=marks.__getitem__), max(marks, key=marks.__getitem__))
         for text, height in marks.items():
@@ -63,8 +67,16 @@ def draw_trials(selection: Mapping[str, Any]) -> bytes:
 
 
 def _heights(values: pd.Series, log: bool) -> list[float]:
-    """Where each value stands on its axis, 0 to 1: numbers by size, or by magnitude over decades, others by rank."""
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+    """Where each value stands on its axis, 0 to 1: numbers by size, or by magnitude over decades, others by rank.
+
+    Null, as a sweep may give it, stands below all others.
+    """
+    missing = values.isna().to_numpy()
+    if missing.any() and not missing.all():
+        heights = np.zeros(len(values))
+        heights[~missing] = ABOVE_NULL + (1 - ABOVE_NULL) * np.array(_heights(values[~missing], log))
+        return heights.tolist()  # type: ignore[no-any-return]
+    if missing.all() or not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         order = {text: rank for rank, text in enumerate(sorted(set(values.astype(str))))}
         numbers = np.array([order[str(value)] for value in values], dtype=float)
     else:

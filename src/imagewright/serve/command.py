@@ -56,7 +56,8 @@ def predict(
 ) -> None:
     """Answer for files on this machine, with the same bytes that are served.
 
-    A file that is no picture is told at the end, and the exit status is 1; the rest is done.
+    A file that is no picture is told at the end, and the exit status is 1; the rest is done. The mask or overlay of
+    a.jpg is called a.png; where another picture is called so too, a.jpg.png, or s-a.jpg.png with its folders.
 
     \b
     Examples:

@@ -4,7 +4,8 @@ import csv
 import glob
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def predict_files(
         threshold: labels below it are unsure.
 
     Raises:
-        ServeError: the form does not fit the model, or nothing can be written.
+        ServeError: the form does not fit the model, a picture would be overwritten, or nothing can be written.
     """
     pictures = form in ("png", "overlay")
     if pictures and served.task == "classification":
@@ -84,7 +85,7 @@ def predict_files(
     if pictures and out is None:
         raise ServeError(f"--as {form} needs a folder", "name one: --out masks/")
     model, problems, done = Model(served, threads), dict[str, str](), 0
-    with tqdm(total=len(files), desc="predict", unit="img", disable=None) as bar, _written(form, out) as write:
+    with tqdm(total=len(files), desc="predict", unit="img", disable=None) as bar, _written(form, out, files) as write:
         for start in range(0, len(files), BATCH):
             part, images = files[start : start + BATCH], dict[Path, Any]()
             for file in part:
@@ -103,14 +104,51 @@ def predict_files(
     return Told(done, problems)
 
 
+def output_names(files: Sequence[Path]) -> dict[Path, str]:
+    """The name of each file's mask or overlay, unlike all others: of a.jpg it is a.png where nothing else is called a.
+
+    Else it is a.jpg.png, or s-a.jpg.png with as many of its folders as tell it apart.
+    """
+    names, taken = dict[Path, str](), set[str]()
+
+    def give(wanted: Mapping[Path, str]) -> None:
+        # On some disks A.png and a.png are one file.
+        often = Counter(name.casefold() for name in wanted.values())
+        for file, name in wanted.items():
+            if often[name.casefold()] == 1 and name.casefold() not in taken:
+                names[file] = f"{name}.png"
+                taken.add(name.casefold())
+
+    give({file: file.stem for file in files})
+    parts = {file: [part for part in file.parts if part != file.anchor] for file in files}
+    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
+        give({file: "-".join(parts[file][-depth:]) for file in files if file not in names})
+    # A folder's own hyphens may make two paths alike.
+    for file in files:
+        number = 2
+        while file not in names:
+            give({file: f"{'-'.join(parts[file])}-{number}"})
+            number += 1
+    return names
+
+
+def _check_spares(files: Sequence[Path], outputs: set[Path]) -> None:
+    """Stop if a picture that was given would be overwritten."""
+    written = {output.resolve() for output in outputs}
+    if lost := [file for file in files if file.resolve() in written]:
+        raise ServeError(f"{lost[0]}: it would be overwritten by an answer", "name another folder: --out masks/")
+
+
 @contextmanager
-def _written(form: str, out: Path | None) -> Iterator[Any]:
+def _written(form: str, out: Path | None, files: Sequence[Path]) -> Iterator[Any]:
     """What writes an answer; a file is put in place when it is whole."""
     try:
         if form in ("png", "overlay"):
             assert out is not None
+            names = output_names(files)
+            _check_spares(files, {out / name for name in names.values()})
             out.mkdir(parents=True, exist_ok=True)
-            yield _Pictures(out, form)
+            yield _Pictures(out, form, names)
         elif out is None:
             yield _Lines(sys.stdout, form)
         else:
@@ -150,17 +188,12 @@ class _Lines:
 
 
 class _Pictures:
-    def __init__(self, out: Path, form: str) -> None:
-        self._out, self._form = out, form
-        self._taken: set[str] = set()
+    def __init__(self, out: Path, form: str, names: Mapping[Path, str]) -> None:
+        self._out, self._form, self._names = out, form, names
 
     def __call__(self, served: Served, answer: Answer, file: Path, threshold: float | None) -> None:
         content = answers.mask_png(answer) if self._form == "png" else answers.overlay_png(answer)
-        # Two folders may have a picture of the same name each.
-        name = file.stem if file.stem not in self._taken else "-".join(file.with_suffix("").parts[-2:])
-        if name in self._taken:
-            name = "-".join(part for part in file.with_suffix("").parts if part != file.anchor)
-        self._taken.add(name)
-        aside = self._out / f".{name}.png.partial"
+        name = self._names[file]
+        aside = self._out / f".{name}.partial"
         aside.write_bytes(content)
-        aside.replace(self._out / f"{name}.png")
+        aside.replace(self._out / name)

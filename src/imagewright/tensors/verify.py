@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imagewright.errors import EvidenceError
+from imagewright.errors import DataError, EvidenceError
 from imagewright.imaging import IGNORED, encode_png, load_image
 from imagewright.index.readers import Sample
 
@@ -65,6 +65,33 @@ def verify_tensors(encoder: Encoder, rows: pd.DataFrame, out: Path) -> None:
                 )
         if encoder.section.task == "segmentation":
             _verify_masks(encoder, rows_of_split, targets, str(split))
+
+
+def check_kept(encoder: Encoder, rows: pd.DataFrame, stored: Mapping[str, Mapping[str, int]]) -> None:
+    """Stop if a class that has pixels in the masks of a split has none left at the stored size.
+
+    Metrics leave out a class that never occurs: a model that never finds it would score as if it were perfect.
+
+    Args:
+        encoder: made what is stored.
+        rows: the index.
+        stored: of each split, the stored pixels of each class.
+
+    Raises:
+        DataError: a class is gone.
+    """
+    for split, part in rows.groupby("split", sort=False):
+        counted = np.sum([json.loads(counts) for counts in part["mask_counts"]], axis=0)
+        for name, pixels in zip(encoder.classes, counted.tolist(), strict=True):
+            kept = stored[str(split)][name]
+            if pixels and not kept and name not in encoder.section.ignore:
+                form = encoder.section.tensors
+                raise DataError(
+                    f"tensors, split {split}: class {name!r} has {pixels} pixels in the masks, but {kept} of them are "
+                    f"left at {form.height}x{form.width}",
+                    "take a larger height and width in config/tensors/"
+                    + (", or fit: pad, which cuts nothing off" if form.fit == "crop" else ""),
+                )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from imagewright.config.tensors import TensorsSection
 from imagewright.files import read_json, sha256, write_json
 from imagewright.imaging import IGNORED, load_image, load_mask_values, resize_mask
 from imagewright.index.readers import Reader, open_reader
-from imagewright.tensors.verify import verify_tensors
+from imagewright.tensors.verify import check_kept, verify_tensors
 
 SPLITS = ("train", "val", "test")
 
@@ -79,6 +79,7 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
 
     Raises:
         EvidenceError: what was stored is not what the raw files hold.
+        DataError: a class of the masks is gone at the stored size.
     """
     report = read_json(index / "report.json")
     rows = pd.read_parquet(index / "index.parquet")
@@ -103,6 +104,8 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
                 "sha256": split_sha256(images, targets),
             }
     verify_tensors(encoder, rows, out)
+    if section.task == "segmentation":
+        check_kept(encoder, rows, {split: facts["targets"] for split, facts in splits.items()})
     mean, std = _mean_and_std(sums)
     form = section.tensors.model_dump(include={"height", "width", "colour", "fit", "background"})
     meta = {

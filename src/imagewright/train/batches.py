@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from imagewright.errors import ConfigError
 from imagewright.tensors.dataset import Batch, TensorSplit
 
 Draw = tuple[int, list[int]]
@@ -19,7 +20,9 @@ Draw = tuple[int, list[int]]
 
 
 class EpochBatches(Sampler[Draw]):
-    """The batches of one process: each step's images, cut into `accumulate` × `processes` equal parts.
+    """The batches of one process: each step's images, cut into `accumulate` × `processes` parts.
+
+    The parts are equal, but where a split has fewer images than a batch: there they may differ by one image.
 
     Args:
         images: in the split.
@@ -33,6 +36,9 @@ class EpochBatches(Sampler[Draw]):
     Attributes:
         epoch: from 0.
         done: batches of this epoch that this process has trained on.
+
+    Raises:
+        ConfigError: there are fewer images than parts.
     """
 
     def __init__(
@@ -45,6 +51,12 @@ class EpochBatches(Sampler[Draw]):
         processes: int = 1,
         weights: Sequence[float] | None = None,
     ) -> None:
+        if images < accumulate * processes:
+            raise ConfigError(
+                f"train: a step of {images} images cannot be cut into {accumulate * processes} parts "
+                f"(train.accumulate {accumulate} × train.processes {processes})",
+                f"lower them to {images} parts at most, or add images to the train split",
+            )
         self.images = images
         self.batch_size = min(batch_size, images)
         self.accumulate = accumulate
@@ -69,6 +81,10 @@ class EpochBatches(Sampler[Draw]):
             of_step = order[step * self.batch_size : (step + 1) * self.batch_size]
             own = np.array_split(of_step, self.accumulate * self.processes)[part * self.processes + self.rank]
             yield _seed(self.seed, 1, self.epoch, number, self.rank), own.tolist()
+
+    def weight(self, images: int) -> float:
+        """What a part of so many images weighs beside an equal part: 1 wherever all are equal."""
+        return images * self.accumulate * self.processes / self.batch_size
 
     def next_epoch(self) -> None:
         """Start the next epoch at its first batch."""

@@ -33,10 +33,10 @@ LOGGED = 50
 
 @dataclass
 class Best:
-    """The epoch with the highest monitored metric so far; the first of equals.
+    """The epoch with the highest monitored metric so far; the first of equals. What is not a number is never best.
 
     Attributes:
-        epoch: from 1; 0 before the first.
+        epoch: from 1; 0 before the first with a metric.
         value: of the metric on val.
         weights: on the CPU.
     """
@@ -117,7 +117,7 @@ class Training:
             after_step: called after each step of the optimizer.
 
         Raises:
-            ModelError: the loss is not a number.
+            ModelError: the loss is not a number, or in no epoch the monitored metric was one.
             EvidenceError: a loss mixes epochs.
         """
         self._resume()
@@ -125,6 +125,11 @@ class Training:
             self._freeze_or_not()
             self._train_epoch(after_step)
             self._end_epoch()
+        if not self.best.epoch:
+            raise ModelError(
+                f"train: val/{self.settings.monitor} was not a number in any of {self.batches.epoch} epochs",
+                "monitor another metric (train.monitor), or see that val has what it counts",
+            )
 
     @property
     def measured(self) -> nn.Module:
@@ -143,7 +148,7 @@ class Training:
                 complete = self.batches.done % accumulate == 0
                 with self.fabric.no_backward_sync(self.model, enabled=not complete):
                     loss = self.loss_function(self.model(images), targets)
-                    self.fabric.backward(loss / accumulate)
+                    self.fabric.backward(loss / accumulate * self.batches.weight(len(images)))
                 self.loss.update(loss, len(images))
                 bar.update()
                 if complete:
@@ -182,7 +187,8 @@ class Training:
         self.history.add(row)
         self.log({name: value for name, value in row.items() if name not in ("step", "lr")}, self.steps)
         value = measured[f"val/{self.settings.monitor}"]
-        if value > self.best.value or not self.best.epoch:
+        # No comparison with NaN is true, so a first epoch without a metric does not stand in the way of the next ones.
+        if value > self.best.value:
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.measured.state_dict().items()}
             self.best = Best(epoch, value, weights)
         self.loss.reset()
