@@ -38,7 +38,7 @@ class Encoder:
 
     def image(self, row: Any) -> NDArray[np.uint8]:
         """Height × width × channels, uint8."""
-        return load_image(self.reader.read(row.path), self.section.tensors, self.section.max_pixels)
+        return load_image(self.reader.read(row.path), self.section.input, self.section.max_pixels)
 
     def target(self, row: Any) -> NDArray[np.uint8] | int:
         """A mask of class indices, height × width, uint8; or a class index."""
@@ -48,7 +48,7 @@ class Encoder:
         indices = np.full(values.shape, IGNORED, np.uint8)
         for name, of_class in zip(self.section.classes or (), self.section.mask_values or (), strict=True):
             indices[np.isin(values, of_class)] = self._index_of(name)
-        return resize_mask(indices, self.section.tensors, outside=IGNORED)
+        return resize_mask(indices, self.section.input, outside=IGNORED)
 
     def _index_of(self, name: str) -> int:
         return IGNORED if name in self.section.ignore else self.classes.index(name)
@@ -104,13 +104,12 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
             }
     verify_tensors(encoder, rows, out)
     mean, std = _mean_and_std(sums)
-    form = section.tensors.model_dump(include={"height", "width", "colour", "fit", "background"})
     meta = {
         "task": section.task,
         "classes": report["classes"],
         "names": report["names"],
         "ignore": section.ignore,
-        "input": form,
+        "input": section.input.to_dict(),
         "max_pixels": section.max_pixels,
         "mean": mean,
         "std": std,
