@@ -12,6 +12,8 @@ from imagewright.config.data import DataConfig
 from imagewright.errors import DataError
 from imagewright.files import read_json
 from imagewright.index.build import build_index
+from imagewright.index.contact import write_contact_sheet
+from imagewright.index.readers import open_reader
 
 PATIENTS = [f"TCGA-A{number}-B{number:03d}" for number in range(8)]
 
@@ -88,6 +90,21 @@ def test_names_reach_the_report(tmp_path: Path) -> None:
     index, report = build(config, tmp_path)
     assert index["label"].value_counts().to_dict() == {"n1": 6, "n2": 6}
     assert (report["classes"], report["names"]) == (["n2", "n1"], {"n2": "big dog", "n1": "cat"})
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_that_breaks_before_it_is_drawn_is_named(tmp_path: Path, kind: str) -> None:
+    save(tmp_path / "images/1.png", noise(8, 8))
+    save(tmp_path / "masks/1.png", noise(8, 8) % 3)
+    (tmp_path / f"{kind}/1.png").write_bytes(b"a note")
+    config = shipped("brain")
+    rows = pd.DataFrame(
+        {"path": ["images/1.png"], "mask": ["masks/1.png"], "mask_counts": ["[1, 1, 1]"], "split": ["train"]}
+    )
+    with pytest.raises(DataError, match=f"^{kind}/1.png: the content is no picture"):
+        write_contact_sheet(
+            open_reader(config.layout, tmp_path), rows, ["background"], config.index_section, tmp_path / "contact.png"
+        )
 
 
 def test_labels_where_masks_are_needed(tmp_path: Path) -> None:

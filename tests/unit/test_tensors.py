@@ -166,6 +166,14 @@ def test_grey_of_twelve_bits(tmp_path: Path) -> None:
     assert stored.meta["input"]["depth"] == 12
 
 
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_that_broke_after_the_index_is_named(tmp_path: Path, kind: str) -> None:
+    stored = masks(tmp_path)
+    (stored.raw / f"{kind}/3.png").write_bytes(b"a note")
+    with pytest.raises(DataError, match=f"^{kind}/3.png: the content is no picture"):
+        write_tensors(stored.section, stored.raw, stored.index, stored.out, 2)
+
+
 def test_masks_hold_the_position_of_their_class(cells: Stored) -> None:
     stored = cells
     for split, part in stored.rows.groupby("split"):

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imagewright.config.data import IndexSection
 from imagewright.config.tensors import InputConfig
+from imagewright.errors import naming
 from imagewright.imaging import FULL_DEPTH, load_image, load_mask_values, resize_mask
 from imagewright.index.readers import Reader
 
@@ -34,6 +35,9 @@ def write_contact_sheet(
         classes: one strip each, in this order.
         section: names, mask values, depth, and the limit of a picture's size.
         path: the PNG to write.
+
+    Raises:
+        DataError: a file can no longer be decoded.
     """
     columns = COLUMNS if len(classes) <= MANY else COLUMNS_OF_MANY
     sheet = Image.new("RGB", (columns * TILE, len(classes) * (TILE + TITLE)), "white")
@@ -52,9 +56,11 @@ def write_contact_sheet(
         draw.text((4, top + 3), f"{title}: {len(of_class)} images ({shares})", fill="black", font=font)
         spread = np.unique(np.linspace(0, len(of_class) - 1, min(columns, len(of_class))).astype(int))
         for column, row in enumerate(of_class.iloc[spread].itertuples()):
-            picture = load_image(reader.read(str(row.path)), form, limit).copy()
+            with naming(str(row.path)):
+                picture = load_image(reader.read(str(row.path)), form, limit).copy()
             if values is not None:
-                marked = np.isin(load_mask_values(reader.read(str(row.mask)), limit), values[strip])
+                with naming(str(row.mask)):
+                    marked = np.isin(load_mask_values(reader.read(str(row.mask)), limit), values[strip])
                 inside = resize_mask(marked.astype(np.uint8), form, outside=0) > 0
                 picture[inside] = (picture[inside] * 0.5 + np.array([220, 30, 30]) * 0.5).astype(np.uint8)
             sheet.paste(Image.fromarray(picture), (column * TILE, top + TITLE))

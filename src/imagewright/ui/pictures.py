@@ -77,9 +77,7 @@ def look(content: bytes, form: Input, max_pixels: int) -> Look:
     return Look(shown, header.height, header.width, features)
 
 
-def thumbnail(
-    content: bytes, side: int, max_pixels: int = MAX_PIXELS, depth: int = FULL_DEPTH
-) -> NDArray[np.uint8]:
+def thumbnail(content: bytes, side: int, max_pixels: int = MAX_PIXELS, depth: int = FULL_DEPTH) -> NDArray[np.uint8]:
     """Decode a picture, shrunk or enlarged so that its longer side is `side` pixels or a little less.
 
     A small one is enlarged by a whole number and by nearest neighbour: its pixels are to be seen.
