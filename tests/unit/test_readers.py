@@ -81,6 +81,15 @@ def test_split_folders(tmp_path: Path) -> None:
     }
 
 
+def test_a_class_folder_that_is_a_link(tmp_path: Path) -> None:
+    raw = fill(tmp_path / "raw", "cat/1.png")
+    (raw / "dog").symlink_to(fill(tmp_path / "elsewhere", "deep/2.png"))
+    (raw / "cat/more").symlink_to(fill(tmp_path / "more", "3.png"))
+    (raw / "itself").symlink_to(raw)
+    found = [(sample.path, sample.label) for sample in class_folders(raw).samples()]
+    assert found == [("cat/more/3.png", "cat"), ("cat/1.png", "cat"), ("dog/deep/2.png", "dog")]
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     fill(tmp_path, "train/1.png", "bus/1.png")
     assert {(sample.label, sample.split) for sample in class_folders(tmp_path).samples()} == {
