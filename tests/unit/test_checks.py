@@ -159,6 +159,16 @@ def test_a_split_without_images_or_without_a_class() -> None:
     checks.check_split_classes(rows[:5], ["cat", "dog"], ["dog"], "classification")
 
 
+def test_a_test_split_of_one_group() -> None:
+    # The bootstrap would draw the same group each time, and claim to be certain.
+    rows = splits_of(a="train/anna/1", b="test/ben/2", c="test/ben/3", d="test/4/4", e="test/4/4")
+    checks.check_test_groups(rows)
+    with pytest.raises(DataError, match=r"the test split has 2 images, all of group 'ben', so no .*\n  put more"):
+        checks.check_test_groups(rows[:3])
+    with pytest.raises(DataError, match="the test split has 2 images, all of d, so no"):
+        checks.check_test_groups(rows[3:])
+
+
 def test_a_class_that_no_mask_of_a_split_holds() -> None:
     rows = pd.DataFrame(
         {"split": ["train", "val", "test", "test"], "mask_counts": ["[5, 1]", "[5, 1]", "[6, 0]", "[3, 3]"]}

@@ -66,6 +66,7 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     kept = checks.settle_duplicates(rows, section.duplicates, evidence)
     copies = rows.drop(kept.index)
     checks.check_split_classes(kept, classes, section.ignore, section.task)
+    checks.check_test_groups(kept)
 
     index = kept[COLUMNS].reset_index(drop=True)
     index.to_parquet(out / "index.parquet", index=False)

@@ -218,6 +218,19 @@ def check_split_classes(rows: pd.DataFrame, classes: Sequence[str], ignore: Sequ
                 )
 
 
+def check_test_groups(rows: pd.DataFrame) -> None:
+    """Stop if the test split is one group: resampled, it is always the same, and every interval would have no width."""
+    test = rows[rows["split"] == "test"]
+    if test["group"].nunique() < 2:
+        first = test.iloc[0]
+        shown = first["path"] if first["group"] == first["pixels"] else f"group {first['group']!r}"
+        raise DataError(
+            f"the test split has {len(test)} image{'s' if len(test) != 1 else ''}, all of {shown}, "
+            "so no number could be given with its uncertainty",
+            "put more groups into test (data.split), or leave `group` out where images are independent",
+        )
+
+
 def count_of_class(rows: pd.DataFrame, classes: Sequence[str], name: str, task: str) -> int:
     """Images of a class (classification), or its pixels at full size (segmentation)."""
     if task == "classification":
