@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagewright.errors import BrokenFileError, SupersededError
+from imagewright.errors import BrokenFileError, DataError, SupersededError
 from imagewright.files import read_json, sha256, sha256_json, staged, walk_files, write_json, write_text_if_changed
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -65,6 +65,19 @@ def test_files_behind_links_to_folders(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(raw)
     assert len(list(walk_files(tmp_path / "link"))) == 4
     assert list(walk_files(tmp_path / "nowhere")) == []
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9/1.png"])
+def test_a_name_that_is_no_text(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1")
+    except OSError:
+        pytest.skip("this disk takes UTF-8 alone")
+    with pytest.raises(DataError, match=r"/caf\\udce9(.png)?': the name is not UTF-8\n  rename it") as caught:
+        list(walk_files(tmp_path))
+    assert str(caught.value).isascii()
 
 
 def test_links_in_a_circle(tmp_path: Path) -> None:

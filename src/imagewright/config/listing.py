@@ -21,6 +21,9 @@ def listing(folder: Path, known: Path) -> str:
 
     Returns:
         `<name>\\t<sha256>\\n` for each file, sorted; nothing for a folder that is not there.
+
+    Raises:
+        DataError: a file's name is not UTF-8.
     """
     before = json.loads(known.read_text()) if known.is_file() else {}
     after = {}

@@ -22,6 +22,7 @@ def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
 
     Raises:
         SourceError: the source is missing, incomplete, unsafe or not what its checksum says.
+        DataError: a file's name is not UTF-8.
         SupersededError: a newer fetch has taken over.
     """
     source = section.source
