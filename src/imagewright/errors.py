@@ -4,6 +4,9 @@ An error says what is wrong and where in its first line, and what to do in its s
 the two lines and exits with 1; any other exception is a bug and shows its traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ImagewrightError(Exception):
     """Something a person can put right.
@@ -32,6 +35,15 @@ class SourceError(ImagewrightError):
 
 class DataError(ImagewrightError):
     """The images, labels, masks or splits are not fit to train on or to judge by."""
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Say in a `DataError` which file it is about: what decodes content does not know its name."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
 
 
 class NoPictureError(DataError):

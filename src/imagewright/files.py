@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write aside, then rename."""
+"""Files that are whole or absent: write aside, then rename. And which files there are below a folder."""
 
 import fcntl
 import hashlib
@@ -11,7 +11,39 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagewright.errors import BrokenFileError, SupersededError, first_line
+from imagewright.errors import BrokenFileError, DataError, SupersededError, first_line
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in no order; also behind links to folders, but not around in a circle.
+
+    All who list raw data do it by this, so that what is trained on is what is watched for changes.
+
+    Raises:
+        DataError: a name is not UTF-8, so that no listing could hold it.
+    """
+    above: dict[Path, frozenset[tuple[int, int]]] = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        status = here.stat()
+        known, mark = above.pop(here, frozenset()), (status.st_dev, status.st_ino)
+        if mark in known:
+            folders.clear()
+            continue
+        for name in (*folders, *names):
+            if not is_utf8(name):
+                raise DataError(f"{str(here / name)!r}: the name is not UTF-8", "rename it")
+        above |= {here / name: known | {mark} for name in folders}
+        yield from (path for name in names if (path := here / name).is_file())
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name from the disk or an archive is text: Python reads other bytes as what cannot be written again."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:

@@ -20,6 +20,9 @@ Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 MAX_PIXELS = 100_000_000
+FULL_DEPTH = 16
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Pillow's modes for grey of more than 8 bits; "I" where its decoder widens it."""
 Image.init()
 # What photographs, scans and masks come in. Some of the others start a program (EPS: Ghostscript).
 FORMATS = tuple(
@@ -60,6 +63,11 @@ class Input(Protocol):
         """Grey value, 0 to 255, behind transparent pixels and in padded borders."""
         ...
 
+    @property
+    def depth(self) -> int:
+        """Bits, 8 to 16, that the values use of grey pictures with more than 8 bits."""
+        ...
+
 
 @dataclass(frozen=True)
 class Header:
@@ -95,37 +103,42 @@ def load_image(content: bytes, spec: Input, max_pixels: int = MAX_PIXELS) -> Arr
 
     Args:
         content: the file's bytes, in any format that Pillow reads.
-        spec: size, colour, fit and background.
+        spec: size, colour, fit, background and depth.
         max_pixels: refuse larger pictures before decoding them.
 
     Returns:
         height × width × channels, uint8.
 
     Raises:
-        DataError: not a picture, broken, or larger than `max_pixels`.
+        DataError: not a picture, broken, larger than `max_pixels`, or with colours or values that cannot be converted.
     """
     with _opened(content, max_pixels) as opened:
         # JPEG can be decoded at a half, a quarter or an eighth: twice the target keeps enough to resize from.
         opened.draft(None, (2 * spec.width, 2 * spec.height))
         image = _decoded(opened)
-    image = _fitted(_converted(image, spec), spec, Image.Resampling.BILINEAR, spec.background)
+    image = _converted(image, "L" if spec.colour == "gray" else "RGB", spec.background, spec.depth)
+    image = _fitted(image, spec, Image.Resampling.BILINEAR, spec.background)
     array = np.asarray(image)
     return array[:, :, np.newaxis] if array.ndim == 2 else array
 
 
-def load_pixels(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.generic]:
+def load_pixels(content: bytes, max_pixels: int = MAX_PIXELS, depth: int = FULL_DEPTH) -> NDArray[np.generic]:
     """Decode a picture completely and return its pixels as displayed, at full size and depth.
 
     Returns:
         height × width (× channels), in the file's own depth; palettes are resolved to RGB or RGBA.
 
     Raises:
-        DataError: not a picture, broken, or larger than `max_pixels`.
+        DataError: whatever `load_image` would refuse.
     """
     with _opened(content, max_pixels) as opened:
         image = _decoded(opened)
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+        # One pixel shows whether colours can be converted; of deep grey, every value counts.
+        part = image if image.mode in DEEP else image.crop((0, 0, 1, 1))
+        for mode in ("L", "RGB"):
+            _converted(part, mode, 0, depth)
         return np.asarray(image)
 
 
@@ -208,22 +221,31 @@ def _broken(error: Exception) -> DataError:
     return DataError(f"the content is cut short or broken ({first_line(error)})", "replace it")
 
 
-def _converted(image: Image.Image, spec: Input) -> Image.Image:
-    mode = "L" if spec.colour == "gray" else "RGB"
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        # 16-bit grey (as "I" where the decoder widens it): keep the upper 8 bits; Pillow itself would clip at 255.
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+def _converted(image: Image.Image, mode: str, background: int, depth: int) -> Image.Image:
+    if image.mode in DEEP:
+        image = _in_eight_bits(image, depth)
     elif image.mode == "F":
         raise DataError("the picture holds floating-point numbers", "save it with 8 or 16 bits a channel")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        behind = Image.new("RGBA", image.size, (spec.background,) * 3 + (255,))
+        behind = Image.new("RGBA", image.size, (background,) * 3 + (255,))
         image = Image.alpha_composite(behind, image)
     try:
         return image if image.mode == mode else image.convert(mode)
     except ValueError as error:
         raise DataError(f"{image.mode} colours cannot be converted", "save it as RGB or grey") from error
+
+
+def _in_eight_bits(image: Image.Image, depth: int) -> Image.Image:
+    """The upper 8 of the bits that are used; Pillow itself would clip at 255."""
+    values = np.asarray(image).astype(np.int64)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= 2**depth:
+        raise DataError(
+            f"its values lie between {low} and {high}, outside of 0 to {2**depth - 1} ({depth} bits)",
+            f"rescale it to that range{', or raise data.depth' if depth < FULL_DEPTH else ''}",
+        )
+    return Image.fromarray((values >> (depth - 8)).astype(np.uint8))
 
 
 def _fitted(image: Image.Image, spec: Input, resampling: Image.Resampling, border: int) -> Image.Image:

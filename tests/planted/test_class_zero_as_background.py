@@ -93,7 +93,7 @@ def test_a_config_that_does_not_ignore_it(clean: Project, tiles: Project, named:
 
 
 LOOKED_UP = "        return IGNORED if name in self.section.ignore else self.classes.index(name)\n"
-RESIZED = "        return resize_mask(indices, self.section.tensors, outside=IGNORED)\n"
+RESIZED = "        return resize_mask(indices, self.section.input, outside=IGNORED)\n"
 
 
 @pytest.mark.parametrize(

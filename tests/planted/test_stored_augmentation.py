@@ -7,13 +7,13 @@ from stopped import DIGITS, check_passes, check_stopped
 WRITE = "src/imagewright/tensors/write.py"
 TENSORS = ("results/tensors/digits8-gray16/meta.json", "results/tensors/digits8-gray16/test.images.npy")
 
-DECODED = "        return load_image(self.reader.read(row.path), self.section.tensors, self.section.max_pixels)\n"
+DECODED = "            return load_image(self.reader.read(row.path), self.section.input, self.section.max_pixels)\n"
 STORED = "        stored_images[position], stored_targets[position] = image, target\n"
 FLIP = "image[:, ::-1] if {chance} else image\n"
 
 
 def in_encoder(chance: str) -> tuple[str, str]:
-    return DECODED, DECODED.replace("return", "image =") + "        return " + FLIP.format(chance=chance)
+    return DECODED, DECODED.replace("return", "image =") + "            return " + FLIP.format(chance=chance)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ from imagewright.config.data import DataConfig
 from imagewright.errors import DataError
 from imagewright.files import read_json
 from imagewright.index.build import build_index
+from imagewright.index.contact import write_contact_sheet
+from imagewright.index.readers import open_reader
 
+QUARTERS = {"val": 0.25, "test": 0.25}
 PATIENTS = [f"TCGA-A{number}-B{number:03d}" for number in range(8)]
 
 
@@ -36,7 +39,7 @@ def regions(raw: Path) -> None:
 
 def test_regions_of_tissue(tmp_path: Path) -> None:
     regions(tmp_path / "raw")
-    rows, report = build(shipped("tissue-regions", layout={"kind": "bcss", "tile": 16}), tmp_path)
+    rows, report = build(shipped("tissue-regions", layout={"kind": "bcss", "tile": 16}, split=QUARTERS), tmp_path)
     assert rows.groupby("group")["split"].nunique().max() == 1 and set(rows["group"]) == set(PATIENTS)
     assert len(rows) == 8 * 6 - 2 and set(rows["width"]) == {16}
     left = report["left_out"]["ignored"]
@@ -45,10 +48,16 @@ def test_regions_of_tissue(tmp_path: Path) -> None:
     assert report["mask_values"][3] == [3, 10, 11]
 
 
+def test_a_single_patient_to_test_on(tmp_path: Path) -> None:
+    regions(tmp_path / "raw")
+    with pytest.raises(DataError, match="the test split has 6 images, all of group 'TCGA-A6-B006'"):
+        build(shipped("tissue-regions", layout={"kind": "bcss", "tile": 16}), tmp_path)
+
+
 def test_a_pattern_stands_before_the_layouts_group(tmp_path: Path) -> None:
     regions(tmp_path / "raw")
     split = {"group": r"B(\d)"}
-    rows, _ = build(shipped("tissue-regions", layout={"kind": "bcss", "tile": 16}, split={"seed": 1}), tmp_path)
+    rows, _ = build(shipped("tissue-regions", layout={"kind": "bcss", "tile": 16}, split=QUARTERS), tmp_path)
     assert rows["group"].nunique() == 8
     with pytest.raises(DataError, match="all 46 images left for test belong to '0'"):
         build(shipped("tissue-regions", layout={"kind": "bcss", "tile": 16}, split=split), made(tmp_path / "again"))
@@ -88,6 +97,21 @@ def test_names_reach_the_report(tmp_path: Path) -> None:
     index, report = build(config, tmp_path)
     assert index["label"].value_counts().to_dict() == {"n1": 6, "n2": 6}
     assert (report["classes"], report["names"]) == (["n2", "n1"], {"n2": "big dog", "n1": "cat"})
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_that_breaks_before_it_is_drawn_is_named(tmp_path: Path, kind: str) -> None:
+    save(tmp_path / "images/1.png", noise(8, 8))
+    save(tmp_path / "masks/1.png", noise(8, 8) % 3)
+    (tmp_path / f"{kind}/1.png").write_bytes(b"a note")
+    config = shipped("brain")
+    rows = pd.DataFrame(
+        {"path": ["images/1.png"], "mask": ["masks/1.png"], "mask_counts": ["[1, 1, 1]"], "split": ["train"]}
+    )
+    with pytest.raises(DataError, match=f"^{kind}/1.png: the content is no picture"):
+        write_contact_sheet(
+            open_reader(config.layout, tmp_path), rows, ["background"], config.index_section, tmp_path / "contact.png"
+        )
 
 
 def test_labels_where_masks_are_needed(tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def test_unreadable_images_up_to_the_limit(tmp_path: Path) -> None:
     assert listed.read_text() == "path,problem\n1.png,cut short\n2.png,empty\n"
 
 
+@pytest.mark.parametrize(("largest", "bits"), [(255, 8), (0, 8), (4000, 12), (2**15 - 1, 15)])
+def test_a_part_of_sixteen_bits(largest: int, bits: int) -> None:
+    # The upper 8 of 16 bits would be next to nothing of them, and no metric says why.
+    rows = pd.DataFrame({"path": ["1.png", "2.png", "3.png"], "deepest": [-1, largest, 0]})
+    words = f"2 images .* the largest is {largest}: that is {bits} bits, not 16; first: 2.png\n.*`depth: {bits}`"
+    with pytest.raises(DataError, match=words):
+        checks.check_depth(rows, None)
+    checks.check_depth(rows, bits)
+    checks.check_depth(rows, 16)
+    checks.check_depth(rows[:1], None)
+    checks.check_depth(rows.assign(deepest=[-1, largest, 2**15]), None)
+
+
 def test_undeclared_mask_values(tmp_path: Path) -> None:
     rows = pd.DataFrame({"path": ["1.png", "2.png"], "mask": ["m1.png", "m2.png"], "undeclared": ["", "[127, 255]"]})
     checks.check_mask_values(rows[:1], {"cell": [1]}, tmp_path)
@@ -144,6 +157,16 @@ def test_a_split_without_images_or_without_a_class() -> None:
     with pytest.raises(DataError, match="class 'dog' is missing from the test split"):
         checks.check_split_classes(rows[:5], ["cat", "dog"], [], "classification")
     checks.check_split_classes(rows[:5], ["cat", "dog"], ["dog"], "classification")
+
+
+def test_a_test_split_of_one_group() -> None:
+    # The bootstrap would draw the same group each time, and claim to be certain.
+    rows = splits_of(a="train/anna/1", b="test/ben/2", c="test/ben/3", d="test/4/4", e="test/4/4")
+    checks.check_test_groups(rows)
+    with pytest.raises(DataError, match=r"the test split has 2 images, all of group 'ben', so no .*\n  put more"):
+        checks.check_test_groups(rows[:3])
+    with pytest.raises(DataError, match="the test split has 2 images, all of d, so no"):
+        checks.check_test_groups(rows[3:])
 
 
 def test_a_class_that_no_mask_of_a_split_holds() -> None:

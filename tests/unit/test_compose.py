@@ -93,6 +93,17 @@ def test_misspelt_choice(config: Path, group: str, old: str, wrong: str, right: 
     assert repr(right) in remedy
 
 
+@pytest.mark.parametrize(("group", "old"), [("data", "digits"), ("tensors", "gray28")])
+@pytest.mark.parametrize("name", ["my digits", "digits~1", "größe"])
+def test_a_name_that_is_none_for_a_folder(config: Path, group: str, old: str, name: str) -> None:
+    # Results are called after it, and commands hold it.
+    (config / group / f"{old}.yaml").rename(config / group / f"{name}.yaml")
+    edit(config, DIGITS, f"/{group}: {old}\n", f"/{group}: {name}\n")
+    problem, remedy = refusal(config)
+    assert problem.endswith(f"config/{DIGITS}: {group} is {name!r}")
+    assert remedy.startswith(f"rename config/{group}/{name}.yaml")
+
+
 def test_misspelt_group(config: Path) -> None:
     edit(config, DIGITS, "/augment: handwriting", "/augmnt: handwriting")
     problem, remedy = refusal(config)

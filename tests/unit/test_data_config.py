@@ -56,6 +56,7 @@ def test_names_are_classes() -> None:
         (CELLS, {"classes": {"background": 0, "cell": [65536]}}, "65535"),
         (CELLS, {"max_ignored": 1.1}, "less than or equal to 1"),
         (CELLS, {"layout": {"kind": "bcss", "tile": 4}}, "greater than or equal to 8"),
+        (PETS, {"depth": 7}, "greater than or equal to 8"),
         (PETS, {"source": {"kind": "folder", "page": "a page"}}, "pattern"),
     ],
 )

@@ -144,6 +144,14 @@ def test_a_path_that_leaves_the_folder(tmp_path: Path, raw: Path, pack: object, 
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [("cat/12:30.png", "a colon in the name 'cat/12:30.png'"), ("cat/caf\udce9.png", "caf.udce9.png' is not UTF-8")],
+)
+def test_a_name_that_not_every_disk_takes(tmp_path: Path, raw: Path, name: str, words: str) -> None:
+    check_refused(local(tmp_path, tarred(FILES | {name: b"a cat"})), raw, words)
+
+
+@pytest.mark.parametrize(
     "member",
     [
         special(tarfile.SYMTYPE, target="/etc/passwd"),

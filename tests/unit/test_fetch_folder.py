@@ -109,6 +109,13 @@ def test_an_empty_place_for_a_public_data_set(raw: Path) -> None:
         fetch(FetchSection(source=source), raw, raw.with_suffix(".json"))
 
 
+def test_files_behind_a_linked_folder_are_listed(mine: Path, raw: Path) -> None:
+    raw.mkdir(parents=True)
+    (raw / "cat").symlink_to(mine)
+    fetch(FetchSection(source=FolderSource(kind="folder")), raw, raw.with_suffix(".json"))
+    assert '"cat/1.png"' in raw.with_suffix(".json").read_text()
+
+
 def test_a_link_that_a_person_made(mine: Path, raw: Path) -> None:
     raw.parent.mkdir(parents=True)
     raw.symlink_to(mine)

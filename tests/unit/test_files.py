@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagewright.errors import BrokenFileError, SupersededError
-from imagewright.files import read_json, sha256, sha256_json, staged, write_json, write_text_if_changed
+from imagewright.errors import BrokenFileError, DataError, SupersededError
+from imagewright.files import read_json, sha256, sha256_json, staged, walk_files, write_json, write_text_if_changed
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -49,6 +49,46 @@ def test_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
 def test_hash_of_json_does_not_depend_on_the_order_of_keys() -> None:
     assert sha256_json({"a": 1, "b": [2, {"c": 3, "d": 4}]}) == sha256_json({"b": [2, {"d": 4, "c": 3}], "a": 1})
     assert sha256_json([1, 2]) != sha256_json([2, 1])
+
+
+def test_files_behind_links_to_folders(tmp_path: Path) -> None:
+    # A class folder that is a link was trained on, and a change behind it noticed by nobody.
+    for name in ("raw/cat/1.png", "elsewhere/dog/2.png", "elsewhere/dog/deep/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    raw = tmp_path / "raw"
+    (raw / "dog").symlink_to(tmp_path / "elsewhere/dog")
+    (raw / "file.png").symlink_to(raw / "cat/1.png")
+    (raw / "nowhere").symlink_to(tmp_path / "nowhere")
+    expected = ["cat/1.png", "dog/2.png", "dog/deep/3.png", "file.png"]
+    assert sorted(path.relative_to(raw).as_posix() for path in walk_files(raw)) == expected
+    (tmp_path / "link").symlink_to(raw)
+    assert len(list(walk_files(tmp_path / "link"))) == 4
+    assert list(walk_files(tmp_path / "nowhere")) == []
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9/1.png"])
+def test_a_name_that_is_no_text(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1")
+    except OSError:
+        pytest.skip("this disk takes UTF-8 alone")
+    with pytest.raises(DataError, match=r"/caf\\udce9(.png)?': the name is not UTF-8\n  rename it") as caught:
+        list(walk_files(tmp_path))
+    assert str(caught.value).isascii()
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / one).mkdir()
+        (tmp_path / one / f"{one}.png").write_text(one)
+        (tmp_path / one / other).symlink_to(tmp_path / other)
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in walk_files(tmp_path))
+    assert found == ["a/a.png", "a/b/b.png", "b/a/a.png", "b/b.png"]
 
 
 def test_equal_text_keeps_its_time(tmp_path: Path) -> None:

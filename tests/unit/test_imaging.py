@@ -78,6 +78,33 @@ def test_grey_of_sixteen_bits_keeps_its_upper_eight() -> None:
         assert np.array_equal(load_mask_values(content), values)
 
 
+@pytest.mark.parametrize("depth", [8, 12, 16])
+def test_grey_of_another_depth_keeps_the_upper_eight_bits_of_those_it_uses(depth: int) -> None:
+    # Of 12-bit values, the upper eight of 16 bits would be sixteen grey levels, and all black of 8-bit ones.
+    values = np.linspace(0, 2**depth - 1, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    for kind in ("PNG", "TIFF"):
+        content = encoded(Image.fromarray(values), kind)
+        assert np.array_equal(load_image(content, form(depth=depth))[:, :, 0], values >> (depth - 8))
+        assert np.array_equal(load_pixels(content, depth=depth), values)
+
+
+@pytest.mark.parametrize(
+    ("value", "depth", "words"),
+    [
+        (4096, 12, r"between 0 and 4096, outside of 0 to 4095 \(12 bits\)\n.*or raise data.depth"),
+        (-1, 16, r"between -1 and 0, outside of 0 to 65535 \(16 bits\)\n  rescale it to that range$"),
+        (70_000, 16, "between 0 and 70000, outside of 0 to 65535"),
+    ],
+)
+def test_grey_beyond_its_depth_is_refused(value: int, depth: int, words: str) -> None:
+    values = np.zeros((HEIGHT, WIDTH), np.int32)
+    values[0, 0] = value
+    content = encoded(Image.fromarray(values), "TIFF")
+    for load in (lambda: load_image(content, form(depth=depth)), lambda: load_pixels(content, depth=depth)):
+        with pytest.raises(DataError, match=words):
+            load()
+
+
 @pytest.mark.parametrize("colour", ["gray", "rgb"])
 def test_eight_bits_pass_unchanged(colour: str) -> None:
     channels = 1 if colour == "gray" else 3

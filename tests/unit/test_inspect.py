@@ -89,6 +89,24 @@ def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path: Path) -> None:
     assert "200x200 pixels are more than the limit of 10000" in problems["cat/large.png"]
 
 
+def test_the_largest_value_of_deep_grey(tmp_path: Path) -> None:
+    values = np.array([[0, 4095]] * 4, np.uint16)
+    save(tmp_path / "cat/deep.png", values)
+    save(tmp_path / "cat/deep.tif", Image.fromarray(values.astype(np.int32)))
+    save(tmp_path / "cat/flat.png", noise(4, 4))
+    assert look(tmp_path)["deepest"].to_dict() == {"cat/deep.png": 4095, "cat/deep.tif": 4095, "cat/flat.png": -1}
+
+
+def test_what_could_not_be_converted_later_is_listed_now(tmp_path: Path) -> None:
+    save(tmp_path / "cat/lab.tif", Image.new("LAB", (4, 4)))
+    save(tmp_path / "cat/float.tif", np.ones((4, 4), np.float32))
+    save(tmp_path / "cat/negative.tif", np.full((4, 4), -1, np.int32))
+    problems = look(tmp_path)["problem"]
+    assert problems["cat/lab.tif"] == "LAB colours cannot be converted"
+    assert problems["cat/float.tif"] == "the picture holds floating-point numbers"
+    assert problems["cat/negative.tif"].startswith("its values lie between -1 and -1")
+
+
 def test_order_and_content_do_not_depend_on_the_workers(tmp_path: Path) -> None:
     for number in range(70):
         save(tmp_path / f"cat/{number}.png", noise(8, 8, seed=number))

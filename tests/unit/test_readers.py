@@ -81,8 +81,17 @@ def test_split_folders(tmp_path: Path) -> None:
     }
 
 
+def test_a_class_folder_that_is_a_link(tmp_path: Path) -> None:
+    raw = fill(tmp_path / "raw", "cat/1.png")
+    (raw / "dog").symlink_to(fill(tmp_path / "elsewhere", "deep/2.png"))
+    (raw / "cat/more").symlink_to(fill(tmp_path / "more", "3.png"))
+    (raw / "itself").symlink_to(raw)
+    found = [(sample.path, sample.label) for sample in class_folders(raw).samples()]
+    assert found == [("cat/more/3.png", "cat"), ("cat/1.png", "cat"), ("dog/deep/2.png", "dog")]
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    fill(tmp_path, "train/1.png", "bus/1.png")
+    fill(tmp_path, "train/1.png", "train/express/2.png", "bus/1.png", "bus/old/2.png")
     assert {(sample.label, sample.split) for sample in class_folders(tmp_path).samples()} == {
         ("train", None),
         ("bus", None),
@@ -93,6 +102,13 @@ def test_something_beside_split_folders_is_named(tmp_path: Path) -> None:
     # Else a classifier would learn, without a word, to tell train images from test images.
     fill(tmp_path, "train/cat/1.png", "test/cat/2.png", "labels/cat/3.txt")
     with pytest.raises(DataError, match="'labels' stands beside split folders"):
+        class_folders(tmp_path).samples()
+
+
+def test_something_beside_one_split_folder_is_named(tmp_path: Path) -> None:
+    # The two classes would be called "train" and "unlabelled".
+    fill(tmp_path, "train/cat/1.png", "train/dog/2.png", "train/.DS_Store", "unlabelled/3.png")
+    with pytest.raises(DataError, match="'unlabelled' stands beside split folders"):
         class_folders(tmp_path).samples()
 
 

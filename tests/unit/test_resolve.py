@@ -244,6 +244,13 @@ def test_the_listing_of_a_folder_follows_its_files(root: Path) -> None:
     (folder / "1.png").write_bytes(b"3")
     resolve(root, ["digits"])
     assert f"cat/1.png\t{hashlib.sha256(b'3').hexdigest()}\n" in listing.read_text()
+    # A class folder may be a link.
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "1.png").write_bytes(b"4")
+    (root / "data/raw/digits/dog").symlink_to(elsewhere)
+    resolve(root, ["digits"])
+    assert f"dog/1.png\t{hashlib.sha256(b'4').hexdigest()}\n" in listing.read_text()
     # Without the images, what is known of them stays.
     known = listing.read_text()
     shutil.rmtree(root / "data/raw/digits")

@@ -150,13 +150,24 @@ def test_groups_from_the_path() -> None:
     assert assign_groups(rows, Split(group=r"p(\d+)_")).tolist() == ["12", "12", "7"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "first"),
+    [(r"(?P<patient>p\d+)_", "p12"), (r"(?:p\d+)", "p12"), (r"(?:p)(\d+)", "12"), (r"(?i:P\d+)_a?", "p12_a")],
+)
+def test_parentheses_that_are_named_or_no_group(pattern: str, first: str) -> None:
+    assert assign_groups(pictures("p12_a.png"), Split(group=pattern)).tolist() == [first]
+
+
 def test_without_a_group_equal_pixels_are_one() -> None:
     rows = pictures("a.png", "b.png", "c.png")
     rows.loc[0, "group"] = "track"
     assert assign_groups(rows, Split()).tolist() == ["track", "p1", "p2"]
 
 
-@pytest.mark.parametrize(("pattern", "words"), [(r"q\d+", "does not fit 'p1.png'"), ("p(", "split.group 'p\\('")])
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [(r"q\d+", "does not fit 'p1.png'"), (r"p1(x)?", "does not fit 'p1.png'"), ("p(", "split.group 'p\\(': missing")],
+)
 def test_a_pattern_that_does_not_fit(pattern: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         assign_groups(pictures("p1.png"), Split(group=pattern))

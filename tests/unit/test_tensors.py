@@ -17,7 +17,7 @@ from PIL import Image
 
 from imagewright.config.data import DataConfig
 from imagewright.config.section import Section
-from imagewright.config.tensors import TensorsConfig, TensorsSection
+from imagewright.config.tensors import InputConfig, TensorsConfig, TensorsSection
 from imagewright.errors import DataError, EvidenceError
 from imagewright.files import read_json, sha256
 from imagewright.imaging import load_mask_values
@@ -36,7 +36,7 @@ def noise(*shape: int, seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def save(path: Path, array: NDArray[np.uint8]) -> None:
+def save(path: Path, array: NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
 
@@ -147,6 +147,31 @@ def test_bytes_do_not_depend_on_workers_or_shards(tmp_path: Path) -> None:
     files = {path.name for path in one.out.iterdir()}
     assert len(files) == 7
     assert {name: sha256(one.out / name) for name in files} == {name: sha256(two.out / name) for name in files}
+
+
+def test_grey_of_twelve_bits(tmp_path: Path) -> None:
+    for number in range(20):
+        values = np.random.default_rng(number).integers(0, 4096, (SIDE, SIDE)).astype(np.uint16)
+        save(tmp_path / f"raw/{('cat', 'dog')[number % 2]}/{number}.png", values)
+    config: dict[str, Any] = {"task": "classification", "layout": {"kind": "class_folders"}}
+    with pytest.raises(DataError, match=r"20 images .* that is 12 bits, not 16"):
+        Stored(tmp_path, config, {})
+    shutil.rmtree(tmp_path / "index")
+    stored = Stored(tmp_path, config | {"depth": 12}, {})
+    for split, part in stored.rows.groupby("split"):
+        for image, path in zip(stored.arrays(str(split))[0], part["path"], strict=True):
+            assert np.array_equal(image[:, :, 0], np.asarray(Image.open(stored.raw / path)) >> 4)
+    # The server brings pictures into the form that travels with the model.
+    assert InputConfig(**stored.meta["input"]) == stored.section.input
+    assert stored.meta["input"]["depth"] == 12
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_that_broke_after_the_index_is_named(tmp_path: Path, kind: str) -> None:
+    stored = masks(tmp_path)
+    (stored.raw / f"{kind}/3.png").write_bytes(b"a note")
+    with pytest.raises(DataError, match=f"^{kind}/3.png: the content is no picture"):
+        write_tensors(stored.section, stored.raw, stored.index, stored.out, 2)
 
 
 def test_masks_hold_the_position_of_their_class(cells: Stored) -> None:

@@ -177,6 +177,13 @@ def compose_experiment(config_dir: Path, experiment: str, overrides: Sequence[st
             values: Any = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise _explain_hydra(error, config_dir, file, overrides) from None
+    for group in SHARED:
+        # They are names of files and folders, too, and parts of the shell's commands.
+        if not NAME.fullmatch(name := str(choices[group])):
+            raise ConfigError(
+                f"{file}: {group} is {name!r}",
+                f"rename config/{group}/{name}.yaml: Latin letters, digits, and after the first one also _ . and -",
+            )
     try:
         config = ExperimentConfig.model_validate(values)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from imagewright.config.section import Section
 Fraction = Annotated[float, Field(ge=0, le=1)]
 MaskValue = Annotated[int, Field(ge=0, le=65535)]
 Classes = list[str] | dict[str, MaskValue | Annotated[list[MaskValue], Field(min_length=1)]]
+Depth = Annotated[int, Field(ge=8, le=16)]
 Task = Literal["classification", "segmentation"]
 
 
@@ -77,7 +78,12 @@ class FetchSection(Section):
 
 
 class DataConfig(Section):
-    """One file of `config/data/`."""
+    """One file of `config/data/`.
+
+    Attributes:
+        depth: bits that the values use of grey pictures with more than 8; where it is not given it is 16, and `index`
+            stops if none of the pictures needs them.
+    """
 
     task: Task
     source: Source
@@ -91,6 +97,7 @@ class DataConfig(Section):
     max_unreadable: Fraction = 0.0
     min_images_per_class: Annotated[int, Field(ge=1)] = 3
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    depth: Depth | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -185,3 +192,4 @@ class IndexSection(Section):
     max_unreadable: Fraction
     min_images_per_class: int
     max_pixels: int
+    depth: Depth | None

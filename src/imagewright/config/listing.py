@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from imagewright.files import sha256, write_json
+from imagewright.files import sha256, walk_files, write_json
 
 PATIENCE_S = 3
 
@@ -21,10 +21,13 @@ def listing(folder: Path, known: Path) -> str:
 
     Returns:
         `<name>\\t<sha256>\\n` for each file, sorted; nothing for a folder that is not there.
+
+    Raises:
+        DataError: a file's name is not UTF-8.
     """
     before = json.loads(known.read_text()) if known.is_file() else {}
     after = {}
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(walk_files(folder))
     for path in tqdm(paths, desc=f"read {folder}", unit="file", delay=PATIENCE_S, disable=None):
         status = path.stat()
         mark = [status.st_size, status.st_mtime_ns, status.st_ino]

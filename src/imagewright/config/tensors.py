@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from imagewright.config.data import DataConfig, Task
+from imagewright.config.data import DataConfig, Depth, Task
 from imagewright.config.layout import Layout
 from imagewright.config.section import Section
 
 
-class InputConfig(Section):
-    """How a picture becomes an array: the one definition that tensors, the gate and the server share."""
+class FormConfig(Section):
+    """Size and colour of what a picture becomes."""
 
     height: Annotated[int, Field(ge=8, le=8192)]
     width: Annotated[int, Field(ge=8, le=8192)]
@@ -24,7 +24,13 @@ class InputConfig(Section):
         return 1 if self.colour == "gray" else 3
 
 
-class TensorsConfig(InputConfig):
+class InputConfig(FormConfig):
+    """How a picture becomes an array: the one definition that tensors, the gate and the server share."""
+
+    depth: Depth = 16
+
+
+class TensorsConfig(FormConfig):
     """One file of `config/tensors/`."""
 
     shard: Annotated[int, Field(ge=1)] = 512
@@ -40,7 +46,13 @@ class TensorsSection(Section):
     mask_values: list[list[int]] | None
     ignore: list[str]
     max_pixels: int
+    depth: Depth
     tensors: TensorsConfig
+
+    @property
+    def input(self) -> InputConfig:
+        """The form that pictures are brought into, here and in service."""
+        return InputConfig(depth=self.depth, **self.tensors.model_dump(include=set(FormConfig.model_fields)))
 
     @classmethod
     def of(cls, data: DataConfig, tensors: TensorsConfig) -> Self:
@@ -52,5 +64,6 @@ class TensorsSection(Section):
             mask_values=data.mask_values,
             ignore=data.ignore,
             max_pixels=data.max_pixels,
+            depth=data.depth or 16,
             tensors=tensors,
         )

@@ -9,7 +9,7 @@ from imagewright.fetch.claim import claimed
 from imagewright.fetch.folder import link_folder, missing
 from imagewright.fetch.packages import write_package
 from imagewright.fetch.partial import forget_downloads
-from imagewright.files import sha256, write_json
+from imagewright.files import sha256, walk_files, write_json
 
 
 def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
@@ -22,6 +22,7 @@ def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
 
     Raises:
         SourceError: the source is missing, incomplete, unsafe or not what its checksum says.
+        DataError: a file's name is not UTF-8.
         SupersededError: a newer fetch has taken over.
     """
     source = section.source
@@ -34,7 +35,7 @@ def fetch(section: FetchSection, raw: Path, manifest: Path) -> None:
             write_package(source.package, raw)
         elif isinstance(source, FolderSource):
             link_folder(source, raw)
-        paths = sorted(path for path in raw.rglob("*") if path.is_file())
+        paths = sorted(walk_files(raw))
         if not paths and isinstance(source, FolderSource):
             raise missing(source, raw, f"{raw}: there are no files")
         if not paths:

@@ -6,7 +6,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from imagewright.config.data import ArchiveSource
@@ -16,6 +16,7 @@ from imagewright.fetch.partial import Partial, forget_downloads
 from imagewright.fetch.placing import placed
 from imagewright.fetch.progress import byte_bar
 from imagewright.fetch.transfer import CHUNK
+from imagewright.files import is_utf8
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 BROKEN = (
@@ -114,8 +115,14 @@ def _members(archive: Path, url: str) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _safe(name: str, url: str) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name or not path.parts:
+    absolute = path.is_absolute() or PureWindowsPath(name).is_absolute()
+    if absolute or ".." in path.parts or "\0" in name or not path.parts:
         raise SourceError(
             f"{url}: the path {name!r} leaves the folder", "do not use this archive; nothing was unpacked"
         )
+    # Windows reads it as a drive, and not every disk takes it.
+    if ":" in name:
+        raise SourceError(f"{url}: there is a colon in the name {name!r}", "rename it and pack the archive again")
+    if not is_utf8(name):
+        raise SourceError(f"{url}: the name {name!r} is not UTF-8", "rename it and pack the archive again")
     return path

@@ -8,6 +8,7 @@ import pandas as pd
 from imagewright.config.data import IndexSection
 from imagewright.errors import DataError
 from imagewright.files import write_json
+from imagewright.imaging import FULL_DEPTH
 from imagewright.index import checks
 from imagewright.index.classes import name_by_class, resolve_classes
 from imagewright.index.contact import write_contact_sheet
@@ -44,9 +45,10 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     classes = resolve_classes(samples, section.classes, section.names)
     checks.check_order(classes, published_order(section.layout, classes), section.layout.kind)
 
-    seen = inspect_samples(reader, samples, values, section.max_pixels, workers)
+    seen = inspect_samples(reader, samples, values, section.max_pixels, workers, section.depth or FULL_DEPTH)
     checks.check_readable(seen, section.max_unreadable, evidence)
     rows = seen[seen["problem"] == ""].reset_index(drop=True)
+    checks.check_depth(rows, section.depth)
     if values:
         checks.check_mask_values(rows, dict(zip(classes, values, strict=True)), evidence)
     rows, ignored = checks.leave_out_ignored(rows, classes, section)
@@ -64,6 +66,7 @@ def build_index(section: IndexSection, raw: Path, out: Path, evidence: Path, wor
     kept = checks.settle_duplicates(rows, section.duplicates, evidence)
     copies = rows.drop(kept.index)
     checks.check_split_classes(kept, classes, section.ignore, section.task)
+    checks.check_test_groups(kept)
 
     index = kept[COLUMNS].reset_index(drop=True)
     index.to_parquet(out / "index.parquet", index=False)

@@ -11,6 +11,7 @@ import pandas as pd
 from imagewright.config.data import IndexSection
 from imagewright.config.layout import Bcss, Gtsrb, Layout
 from imagewright.errors import DataError
+from imagewright.imaging import FULL_DEPTH
 from imagewright.index.readers import Sample
 
 SPLITS = ("train", "val", "test")
@@ -70,6 +71,22 @@ def check_readable(rows: pd.DataFrame, limit: float, evidence: Path) -> None:
             f"first: {first['path']}: {first['problem']}",
             f"replace or remove them (all are in {where}), or raise data.max_unreadable",
         )
+
+
+def check_depth(rows: pd.DataFrame, depth: int | None) -> None:
+    """Stop if grey pictures of more than 8 bits use a part of 16 and the data config does not say how many.
+
+    Of 12-bit values, the upper 8 of 16 bits are 16 grey levels; of 8-bit values, they are black.
+    """
+    deep = rows[rows["deepest"] >= 0]
+    if depth or deep.empty or (largest := int(deep["deepest"].max())) >= 2 ** (FULL_DEPTH - 1):
+        return
+    bits = max(8, largest.bit_length())
+    raise DataError(
+        f"{len(deep)} images have grey values of more than 8 bits, but the largest is {largest}: that is {bits} bits, "
+        f"not 16; first: {deep['path'].iloc[0]}",
+        f"say in config/data/ how many are in use, for example `depth: {bits}`; or `depth: 16` if they are so dark",
+    )
 
 
 def check_mask_values(rows: pd.DataFrame, classes: Mapping[str, Sequence[int]], evidence: Path) -> None:
@@ -199,6 +216,19 @@ def check_split_classes(rows: pd.DataFrame, classes: Sequence[str], ignore: Sequ
                     f"class {name!r} is missing from the {split} split",
                     "add images of it, or change data.split (seed, val, test, block)",
                 )
+
+
+def check_test_groups(rows: pd.DataFrame) -> None:
+    """Stop if the test split is one group: resampled, it is always the same, and every interval would have no width."""
+    test = rows[rows["split"] == "test"]
+    if test["group"].nunique() < 2:
+        first = test.iloc[0]
+        shown = first["path"] if first["group"] == first["pixels"] else f"group {first['group']!r}"
+        raise DataError(
+            f"the test split has {len(test)} image{'s' if len(test) != 1 else ''}, all of {shown}, "
+            "so no number could be given with its uncertainty",
+            "put more groups into test (data.split), or leave `group` out where images are independent",
+        )
 
 
 def count_of_class(rows: pd.DataFrame, classes: Sequence[str], name: str, task: str) -> int:

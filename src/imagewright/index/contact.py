@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imagewright.config.data import IndexSection
 from imagewright.config.tensors import InputConfig
-from imagewright.imaging import load_image, load_mask_values, resize_mask
+from imagewright.errors import naming
+from imagewright.imaging import FULL_DEPTH, load_image, load_mask_values, resize_mask
 from imagewright.index.readers import Reader
 
 TILE = 96
@@ -32,14 +33,18 @@ def write_contact_sheet(
         reader: gives the bytes.
         rows: the index.
         classes: one strip each, in this order.
-        section: names, mask values, and the limit of a picture's size.
+        section: names, mask values, depth, and the limit of a picture's size.
         path: the PNG to write.
+
+    Raises:
+        DataError: a file can no longer be decoded.
     """
     columns = COLUMNS if len(classes) <= MANY else COLUMNS_OF_MANY
     sheet = Image.new("RGB", (columns * TILE, len(classes) * (TILE + TITLE)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
     values, limit = section.mask_values, section.max_pixels
+    form = THUMBNAIL.model_copy(update={"depth": section.depth or FULL_DEPTH})
     for strip, name in enumerate(classes):
         if values is None:
             of_class = rows[rows["label"] == name]
@@ -51,10 +56,12 @@ def write_contact_sheet(
         draw.text((4, top + 3), f"{title}: {len(of_class)} images ({shares})", fill="black", font=font)
         spread = np.unique(np.linspace(0, len(of_class) - 1, min(columns, len(of_class))).astype(int))
         for column, row in enumerate(of_class.iloc[spread].itertuples()):
-            picture = load_image(reader.read(str(row.path)), THUMBNAIL, limit).copy()
+            with naming(str(row.path)):
+                picture = load_image(reader.read(str(row.path)), form, limit).copy()
             if values is not None:
-                marked = np.isin(load_mask_values(reader.read(str(row.mask)), limit), values[strip])
-                inside = resize_mask(marked.astype(np.uint8), THUMBNAIL, outside=0) > 0
+                with naming(str(row.mask)):
+                    marked = np.isin(load_mask_values(reader.read(str(row.mask)), limit), values[strip])
+                inside = resize_mask(marked.astype(np.uint8), form, outside=0) > 0
                 picture[inside] = (picture[inside] * 0.5 + np.array([220, 30, 30]) * 0.5).astype(np.uint8)
             sheet.paste(Image.fromarray(picture), (column * TILE, top + TITLE))
     sheet.save(path, optimize=True)

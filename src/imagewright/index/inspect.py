@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from imagewright.errors import DataError
-from imagewright.imaging import load_mask_values, load_pixels
+from imagewright.imaging import FULL_DEPTH, load_mask_values, load_pixels
 from imagewright.index.readers import Reader, Sample
 
 CHUNK = 32
@@ -34,6 +34,7 @@ class Inspected:
         mask_counts: JSON list, the mask's pixels of each declared class, in order; empty without a mask.
         problem: why the sample cannot be used; empty if it can.
         undeclared: JSON list of mask values that no class has.
+        deepest: the largest value of a grey picture with more than 8 bits; -1 of any other.
     """
 
     width: int = 0
@@ -45,10 +46,16 @@ class Inspected:
     mask_counts: str = ""
     problem: str = ""
     undeclared: str = ""
+    deepest: int = -1
 
 
 def inspect_samples(
-    reader: Reader, samples: Sequence[Sample], values: Sequence[Sequence[int]] | None, max_pixels: int, workers: int
+    reader: Reader,
+    samples: Sequence[Sample],
+    values: Sequence[Sequence[int]] | None,
+    max_pixels: int,
+    workers: int,
+    depth: int = FULL_DEPTH,
 ) -> pd.DataFrame:
     """Inspect samples across processes, with a progress bar on a terminal.
 
@@ -58,11 +65,12 @@ def inspect_samples(
         values: the mask values of each class, in order (segmentation).
         max_pixels: refuse larger pictures.
         workers: processes.
+        depth: refuse grey pictures whose values need more bits.
 
     Returns:
         A row a sample, in the same order: the fields of `Sample` and of `Inspected`.
     """
-    look = partial(_inspect, reader, values, max_pixels)
+    look = partial(_inspect, reader, values, max_pixels, depth)
     with ProcessPoolExecutor(workers) as pool:
         found = list(
             tqdm(pool.map(look, samples, chunksize=CHUNK), total=len(samples), desc="index", unit="img", disable=None)
@@ -70,10 +78,12 @@ def inspect_samples(
     return pd.DataFrame([asdict(sample) | asdict(seen) for sample, seen in zip(samples, found, strict=True)])
 
 
-def _inspect(reader: Reader, values: Sequence[Sequence[int]] | None, max_pixels: int, sample: Sample) -> Inspected:
+def _inspect(
+    reader: Reader, values: Sequence[Sequence[int]] | None, max_pixels: int, depth: int, sample: Sample
+) -> Inspected:
     try:
         content = reader.read(sample.path)
-        pixels = load_pixels(content, max_pixels)
+        pixels = load_pixels(content, max_pixels, depth)
     except (DataError, OSError) as error:
         return Inspected(problem=error.problem if isinstance(error, DataError) else str(error))
     seen: dict[str, Any] = {
@@ -82,6 +92,7 @@ def _inspect(reader: Reader, values: Sequence[Sequence[int]] | None, max_pixels:
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
         "pixels": _pixels_sha256(pixels),
+        "deepest": int(pixels.max()) if pixels.dtype.itemsize > 1 else -1,
     }
     if sample.mask is None or values is None:
         return Inspected(**seen)

@@ -1,5 +1,7 @@
 """Cut what the data does not give: stratified, whole groups, gaps between blocks, seeded."""
 
+import re
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -30,9 +32,12 @@ def assign_groups(rows: pd.DataFrame, split: Split) -> pd.Series:
         return folder + "/block-" + number.astype(str).str.zfill(4)
     if split.group:
         try:
-            found = rows["path"].str.extract(f"({split.group})" if "(" not in split.group else split.group)[0]
-        except Exception as error:  # pandas passes re's own errors on
+            pattern = re.compile(split.group)
+        except re.error as error:
             raise DataError(f"split.group {split.group!r}: {error}", "write a regular expression") from error
+        # What stands in the first parentheses, named or not; without any, all that fits.
+        matches = rows["path"].map(pattern.search)
+        found = matches.map(lambda match: match[min(1, pattern.groups)] if match else None)
         if found.isna().any():
             path = rows.loc[found.isna(), "path"].iloc[0]
             raise DataError(f"split.group {split.group!r} does not fit {path!r}", "widen it, or remove the file")

@@ -80,7 +80,8 @@ def open_served(folder: Path, runtime: str | None = None, ungated: bool = False)
             raise ServeError(f"{folder / name}: no hash of it was recorded", "bring the whole folder again")
     if gated and not ungated and not _read(folder / "gate.json")["passed"]:
         raise ServeError(f"{folder}: the gate said no", "its reasons are in gate.json; or say --ungated")
-    shape = {name: form[name] for name in ("height", "width", "colour", "fit", "background")}
+    # A model from before there was a depth has none.
+    shape = {name: form[name] for name in InputConfig.model_fields if name in form}
     return Served(
         id=bundle["id"] if gated else f"{UNGATED}-{sha256(folder / 'export.json')[:12]}",
         runtime=chosen,

@@ -43,14 +43,14 @@ def verify_tensors(encoder: Encoder, rows: pd.DataFrame, out: Path) -> None:
     Raises:
         EvidenceError: a sample differs.
     """
-    form, max_pixels = encoder.section.tensors, encoder.section.max_pixels
+    form, max_pixels = encoder.section.input, encoder.section.max_pixels
     if encoder.section.task == "segmentation":
         _verify_known_masks(encoder)
     for split, part in rows.groupby("split", sort=False):
         images = np.load(out / f"{split}.images.npy", mmap_mode="r")
         targets = np.load(out / f"{split}.targets.npy", mmap_mode="r")
         rows_of_split = list(part.itertuples())
-        count = min(form.verify, len(part))
+        count = min(encoder.section.tensors.verify, len(part))
         for position in np.unique(np.linspace(0, len(part) - 1, count).astype(int)):
             row = rows_of_split[position]
             if not np.array_equal(images[position], load_image(encoder.reader.read(row.path), form, max_pixels)):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from imagewright.config.tensors import TensorsSection
+from imagewright.errors import naming
 from imagewright.files import read_json, sha256, write_json
 from imagewright.imaging import IGNORED, load_image, load_mask_values, resize_mask
 from imagewright.index.readers import Reader, open_reader
@@ -38,17 +39,19 @@ class Encoder:
 
     def image(self, row: Any) -> NDArray[np.uint8]:
         """Height × width × channels, uint8."""
-        return load_image(self.reader.read(row.path), self.section.tensors, self.section.max_pixels)
+        with naming(row.path):
+            return load_image(self.reader.read(row.path), self.section.input, self.section.max_pixels)
 
     def target(self, row: Any) -> NDArray[np.uint8] | int:
         """A mask of class indices, height × width, uint8; or a class index."""
         if self.section.task == "classification":
             return self._index_of(row.label)
-        values = load_mask_values(self.reader.read(row.mask), self.section.max_pixels)
+        with naming(row.mask):
+            values = load_mask_values(self.reader.read(row.mask), self.section.max_pixels)
         indices = np.full(values.shape, IGNORED, np.uint8)
         for name, of_class in zip(self.section.classes or (), self.section.mask_values or (), strict=True):
             indices[np.isin(values, of_class)] = self._index_of(name)
-        return resize_mask(indices, self.section.tensors, outside=IGNORED)
+        return resize_mask(indices, self.section.input, outside=IGNORED)
 
     def _index_of(self, name: str) -> int:
         return IGNORED if name in self.section.ignore else self.classes.index(name)
@@ -78,6 +81,7 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
         workers: processes; the result does not depend on it.
 
     Raises:
+        DataError: a file can no longer be decoded.
         EvidenceError: what was stored is not what the raw files hold.
         DataError: a class of the masks is gone at the stored size.
     """
@@ -107,13 +111,12 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
     if section.task == "segmentation":
         check_kept(encoder, rows, {split: facts["targets"] for split, facts in splits.items()})
     mean, std = _mean_and_std(sums)
-    form = section.tensors.model_dump(include={"height", "width", "colour", "fit", "background"})
     meta = {
         "task": section.task,
         "classes": report["classes"],
         "names": report["names"],
         "ignore": section.ignore,
-        "input": form,
+        "input": section.input.to_dict(),
         "max_pixels": section.max_pixels,
         "mean": mean,
         "std": std,

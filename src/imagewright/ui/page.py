@@ -98,7 +98,11 @@ def _example(folder: Path) -> list[Picture]:
         return []
     for column, picture in zip(st.columns(len(found)), found, strict=True):
         with column:
-            st.image(thumbnail(picture.content, THUMBNAIL), output_format="PNG", alt=f"Example {picture.name}")
+            try:
+                st.image(thumbnail(picture.content, THUMBNAIL), output_format="PNG", alt=f"Example {picture.name}")
+            except DataError as error:
+                _problem(error)
+                continue
             if st.button(f"Use {plain(picture.name)}", key=f"example {picture.name}"):
                 st.session_state["example"] = picture.name
     return [picture for picture in found if picture.name == st.session_state.get("example")]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imagewright.errors import DataError
 from imagewright.features import image_features
-from imagewright.imaging import MAX_PIXELS, Input, load_image, read_header
+from imagewright.imaging import FULL_DEPTH, MAX_PIXELS, Input, load_image, read_header
 
 SIDE = 480
 """Of a picture on the page: larger ones are shrunk, smaller ones enlarged, in pixels."""
@@ -57,6 +57,7 @@ class _Size:
     colour: Literal["gray", "rgb"] = "rgb"
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     background: int = 255
+    depth: int = FULL_DEPTH
 
 
 def look(content: bytes, form: Input, max_pixels: int) -> Look:
@@ -71,12 +72,12 @@ def look(content: bytes, form: Input, max_pixels: int) -> Look:
         DataError: it is no picture, broken or too large.
     """
     header = read_header(content, max_pixels)
-    shown = thumbnail(content, SIDE, max_pixels)
+    shown = thumbnail(content, SIDE, max_pixels, form.depth)
     features = image_features(load_image(content, form, max_pixels))
     return Look(shown, header.height, header.width, features)
 
 
-def thumbnail(content: bytes, side: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def thumbnail(content: bytes, side: int, max_pixels: int = MAX_PIXELS, depth: int = FULL_DEPTH) -> NDArray[np.uint8]:
     """Decode a picture, shrunk or enlarged so that its longer side is `side` pixels or a little less.
 
     A small one is enlarged by a whole number and by nearest neighbour: its pixels are to be seen.
@@ -88,7 +89,7 @@ def thumbnail(content: bytes, side: int, max_pixels: int = MAX_PIXELS) -> NDArra
     longest = max(header.height, header.width)
     shrink = min(1.0, side / longest)
     height, width = (max(1, round(length * shrink)) for length in (header.height, header.width))
-    small = load_image(content, _Size(height, width), max_pixels)
+    small = load_image(content, _Size(height, width, depth=depth), max_pixels)
     return small.repeat(max(1, side // longest), axis=0).repeat(max(1, side // longest), axis=1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imagewright.errors import DataError
+from imagewright.files import walk_files
 
 SPLITS = {
     "train": "train", "training": "train",
@@ -114,10 +115,8 @@ def files_below(folder: Path) -> Iterator[Path]:
     """The files below a folder in natural order, without hidden ones and those that file managers leave behind."""
     found = [
         path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name.lower() not in IGNORED
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in walk_files(folder)
+        if path.name.lower() not in IGNORED and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     yield from sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
@@ -127,6 +126,10 @@ def subfolders(folder: Path) -> list[Path]:
     found = [
         path
         for path in folder.iterdir()
-        if path.is_dir() and path.name.lower() not in IGNORED and not path.name.startswith(".")
+        if path.is_dir()
+        and path.name.lower() not in IGNORED
+        and not path.name.startswith(".")
+        # A link to where one is, or above, is no folder of its own.
+        and not (path.is_symlink() and folder.resolve().is_relative_to(path.resolve()))
     ]
     return sorted(found, key=lambda path: natural(path.name))

@@ -26,8 +26,9 @@ class ClassFolderReader(FileReader):
                 for class_folder in subfolders(folder)
                 for sample in self._of_class(class_folder, split_of[folder])
             ]
-        if len(set(split_of.values())) > 2:
-            # Two splits and something else: else `train` and `test` would become classes.
+        splits = [folder for folder in top if split_of[folder]]
+        if len(set(split_of.values())) > 2 or any(map(_holds_folders, splits)):
+            # Splits and something else: else `train` would become a class.
             other = next(folder.name for folder, split in split_of.items() if not split)
             raise DataError(f"{self.raw}: {other!r} stands beside split folders", "move it into them, or out of there")
         return [sample for folder in top for sample in self._of_class(folder, None)]
@@ -35,3 +36,8 @@ class ClassFolderReader(FileReader):
     def _of_class(self, folder: Path, split: str | None) -> list[Sample]:
         paths = [path.relative_to(self.raw).as_posix() for path in files_below(folder)]
         return [Sample(id=path, path=path, label=folder.name, split=split) for path in paths]
+
+
+def _holds_folders(folder: Path) -> bool:
+    """Whether it is a split's and not a class's: folders lie in it, and no files."""
+    return bool(subfolders(folder)) and not any(file.parent == folder for file in files_below(folder))

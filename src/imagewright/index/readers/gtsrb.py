@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from imagewright.errors import DataError
+from imagewright.files import walk_files
 from imagewright.index.readers.base import FileReader, Reader, Sample, check_listing, natural, subfolders, which_form
 from imagewright.index.readers.table import read_table
 
@@ -120,7 +121,7 @@ class KaggleGtsrbReader(FileReader):
             found[path] = Sample(id=path, path=path, label=label, split=split, group=group)
         there = [
             path.relative_to(self.raw).as_posix()
-            for path in (self.top / folder).rglob("*")
+            for path in walk_files(self.top / folder)
             if path.suffix.lower() in IMAGES
         ]
         check_listing(listing, found, there)
