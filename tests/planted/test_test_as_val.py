@@ -43,7 +43,7 @@ def test_select_and_evaluate_notice_where_nobody_else_does(built: Project, proje
 def test_calibrated_on_test(built: Project, project: Project) -> None:
     # Training is clean; the temperature alone is fitted on test, by code that no longer measures the trial again.
     project.edit(SELECT, 'TensorSplit(tensors, "val")', 'TensorSplit(tensors, "test")')
-    project.edit(SELECT, "    check_recorded_metric(trials / best, record, section.monitor, measured)\n", "")
+    project.edit(SELECT, "    check_recorded_metric(trials / best, record, section.monitor, measured, close)\n", "")
     done = project.snakemake("evaluate_all", *DIGITS)
     output = OUTPUTS["evaluate"].format("digits8")
     check_stopped(project, done, "evaluate: ", "it served as calibration", absent=[output])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imagewright.errors import EvidenceError
-from imagewright.models.predict import full_precision, undecided
+from imagewright.models.precision import full_precision, undecided
 from imagewright.select.choose import check_recorded_metric
 
 RECORD = {"best": {"epoch": 2, "value": 0.9}}

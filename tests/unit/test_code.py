@@ -32,6 +32,7 @@ USERS = {
     # Nouns of those who compute with them.
     "models/network.py": MODEL,
     "models/predict.py": {"select", "evaluate"},
+    "models/precision.py": MEASURES,
     "metrics/counts.py": MEASURES,
     "metrics/scores.py": MEASURES,
     "statistics/temperature.py": {"select"},

@@ -141,7 +141,7 @@ def test_comments_blank_lines_and_the_order_of_keys_change_nothing(root: Path) -
 
 
 def test_a_default_that_is_spelt_out_changes_nothing(root: Path) -> None:
-    add(root, "config/data/digits.yaml", "max_pixels: 100000000\n")
+    add(root, "config/data/digits.yaml", "max_ignored: 0.99\n")
     resolve(root)
     assert written(root) == set()
 

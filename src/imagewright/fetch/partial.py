@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from imagewright.errors import BrokenFileError
 from imagewright.fetch.progress import byte_bar
 from imagewright.fetch.transfer import CHUNK
 from imagewright.files import read_json, write_json
@@ -73,7 +74,7 @@ class Partial:
         # Not the address: a signed one is new every day, and another server has another version.
         try:
             return read_json(self._origin)["version"] or None
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, BrokenFileError, LookupError, TypeError):
             return None
 
 

@@ -17,7 +17,7 @@ from imagewright.gate.live import LiveComparison, compare_live, live_server
 from imagewright.gate.runtimes import open_runtimes
 from imagewright.index.readers import open_reader
 from imagewright.metrics.scores import PRIMARY
-from imagewright.models.predict import undecided
+from imagewright.models.precision import undecided
 from imagewright.statistics.bootstrap import score_with_intervals
 from imagewright.tensors.dataset import TensorSplit, read_meta
 

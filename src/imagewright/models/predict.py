@@ -1,7 +1,6 @@
 """Run a module over stored pictures, batch by batch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -9,39 +8,14 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-Images = NDArray[np.uint8]
+from imagewright.models.precision import full_precision
 
-CLOSE = 1e-3
-"""Where the two best probabilities are no further apart than this, another device or batch may decide otherwise."""
+Images = NDArray[np.uint8]
 
 
 def best_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Let convolutions use all 24 bits of their inputs.
-
-    NVIDIA's GPUs use 11 by default (TF32), which moves probabilities by 1e-3: what was measured there would not be what
-    a CPU serves.
-    """
-    now = torch.backends.cudnn
-    with now.flags(
-        enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=False
-    ):  # fmt: skip
-        yield
-
-
-def undecided(probabilities: NDArray[np.float32]) -> int:
-    """How many decisions are so close that another device may turn them.
-
-    Args:
-        probabilities: … × C.
-    """
-    second, best = np.moveaxis(np.partition(probabilities, -2, axis=-1)[..., -2:], -1, 0)
-    return int((best - second <= CLOSE).sum())
 
 
 def predict_batches(

@@ -17,7 +17,8 @@ from imagewright.metrics.counts import Counts, count_samples, counted
 from imagewright.metrics.scores import scores
 from imagewright.models.build import ModelSpec
 from imagewright.models.network import load_network
-from imagewright.models.predict import predict_batches, undecided
+from imagewright.models.precision import undecided
+from imagewright.models.predict import predict_batches
 from imagewright.select.trials import check_distinct
 from imagewright.statistics.temperature import fit_temperature
 from imagewright.tensors.dataset import TensorSplit, read_meta

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from imagewright.errors import EvidenceError
 from imagewright.metrics.counts import BINS, Counts
 from imagewright.metrics.scores import SUMMARY, scores
-from imagewright.models.predict import full_precision
+from imagewright.models.precision import full_precision
 from imagewright.tensors.dataset import IGNORE_INDEX, Batch
 
 
