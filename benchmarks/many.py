@@ -146,7 +146,7 @@ def main(experiments: Annotated[int, typer.Option(help="How many.")] = 500) -> N
     columns = [*commands, BUILT, ALONE]
     rows = [
         ["experiments", "files", *columns],
-        *([count, files[count], *(f"{median(taken[count, name]):.1f}" for name in columns)] for count in roots),
+        *([count, files[count], *(f"{median(taken[count, name]):.2f}" for name in columns)] for count in roots),
         ["ratio", "", *(ratio(taken[experiments, name], taken[1, name]) for name in columns)],
     ]
     lines = [f"| {' | '.join(str(value) for value in row)} |" for row in rows]
