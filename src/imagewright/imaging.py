@@ -135,10 +135,12 @@ def load_pixels(content: bytes, max_pixels: int = MAX_PIXELS, depth: int = FULL_
         image = _decoded(opened)
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-        # One pixel shows whether colours can be converted; of deep grey, every value counts.
-        part = image if image.mode in DEEP else image.crop((0, 0, 1, 1))
-        for mode in ("L", "RGB"):
-            _converted(part, mode, 0, depth)
+        if image.mode in DEEP:
+            _in_eight_bits(image, depth)
+        else:
+            # One pixel shows whether colours can be converted.
+            for mode in ("L", "RGB"):
+                _converted(image.crop((0, 0, 1, 1)), mode, 0, depth)
         return np.asarray(image)
 
 

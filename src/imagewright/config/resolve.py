@@ -29,6 +29,7 @@ LEVELS = {"fetch": "data", "raw": "data", "index": "data", "tensors": "tensors"}
 """What a stage is run for, where that is not an experiment; `raw` are the listings of raw data."""
 HERE = ("fetch", "bundle", "report")
 """Stages that run where Snakemake does, whatever the profile: the first needs the network, the others a second."""
+VARIABLE = re.compile(rb"oc\.env:\s*(\w+)")
 KNOWN = ".snakemake/imagewright/raw"
 LISTINGS = "results/resolve/listing"
 UNFINISHED = ".snakemake/imagewright/pull.unfinished"
@@ -73,8 +74,7 @@ def resolve(root: Path, experiments: Sequence[str] | None = None, overrides: Seq
         ConfigError: a name, a key or a value is wrong.
     """
     composed = _remembered(
-        root, [experiments, list(overrides), _variables(root)],
-        [*root.glob("config/**/*.yaml"), *Path(__file__).parent.glob("*.py")],
+        root, [experiments, list(overrides)], [*root.glob("config/**/*.yaml"), *Path(__file__).parent.glob("*.py")],
         lambda: _compose(root, experiments, list(overrides)),
     )  # fmt: skip
     for name, text in composed["sections"].items():
@@ -110,6 +110,17 @@ def list_sections(root: Path, plan: Plan) -> dict[str, dict[str, str]]:
     return {f"{LISTINGS}/{stage}.json": {path: md5(path) for path in paths} for stage, paths in plan.sections.items()}
 
 
+def meanings(config_dir: Path, name: str) -> list[tuple[str, str]]:
+    """The data and the tensors of `config/` that `<data>-<tensors>` may mean: both may have hyphens of their own."""
+    parts = name.split("-")
+    pairs = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(1, len(parts))]
+    return [
+        (data, tensors)
+        for data, tensors in pairs
+        if (config_dir / f"data/{data}.yaml").is_file() and (config_dir / f"tensors/{tensors}.yaml").is_file()
+    ]
+
+
 def check_pulled(root: Path) -> None:
     """Refuse to plan on results of which only a part has been pulled.
 
@@ -124,21 +135,20 @@ def check_pulled(root: Path) -> None:
 
 
 def _remembered(root: Path, key: Any, files: Iterable[Path], make: Callable[[], Any]) -> Any:
-    """What `make` gives; from the cache where no file has changed, since every job plans anew before it starts."""
+    """What `make` gives; from the cache where no file has changed, since every job plans anew before it starts.
+
+    Nor may a variable of the environment that a file refers to (`${oc.env:DATA}`).
+    """
     digest = hashlib.sha256(json.dumps(key).encode())
     for path in sorted(files):
-        digest.update(f"\0{path}\0".encode() + path.read_bytes())
+        content = path.read_bytes()
+        digest.update(f"\0{path}\0".encode() + content)
+        for name in VARIABLE.findall(content):
+            digest.update(b"\0" + os.environb.get(name, b"\0"))
     cached = root / ".snakemake/imagewright" / f"{digest.hexdigest()}.json"
     if not cached.is_file():
         write_json(cached, make())
     return read_json(cached)
-
-
-def _variables(root: Path) -> dict[str, str | None]:
-    """The variables of the environment that `config/` names (`${oc.env:DATA}`), with what they are now."""
-    texts = [path.read_bytes() for path in root.glob("config/**/*.yaml")]
-    names = {name.decode() for text in texts for name in re.findall(rb"oc\.env:\s*(\w+)", text)}
-    return {name: os.environ.get(name) for name in sorted(names)}
 
 
 def _sections(composed: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -227,12 +237,10 @@ def _compose(root: Path, experiments: Sequence[str] | None, overrides: list[str]
 
 def _check_one_meaning(config_dir: Path, data: str, tensors: str) -> None:
     """Stop if `<data>-<tensors>` could be two other files' name as well, whose results would lie in the same folder."""
-    parts = f"{data}-{tensors}".split("-")
-    for cut in range(1, len(parts)):
-        other = config_dir / f"data/{'-'.join(parts[:cut])}.yaml", config_dir / f"tensors/{'-'.join(parts[cut:])}.yaml"
-        if other[0].stem != data and all(file.is_file() for file in other):
+    for other in meanings(config_dir, f"{data}-{tensors}"):
+        if other != (data, tensors):
             raise ConfigError(
-                f"config: data {data} with tensors {tensors} has the name of {other[0].stem} with {other[1].stem}",
+                f"config: data {data} with tensors {tensors} has the name of {other[0]} with {other[1]}",
                 "rename one of the four files",
             )
 

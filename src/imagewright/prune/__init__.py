@@ -6,10 +6,7 @@ An experiment is removed when `config/experiment/<name>.yaml` is gone, not when 
 import shutil
 from pathlib import Path
 
-from imagewright.config.resolve import LEVELS, STAGES
-
-TABLES = ("metrics", "curves", "confusion")
-"""What `report` writes a file an experiment of; DVC would go on showing those that are gone."""
+from imagewright.config.resolve import LEVELS, STAGES, meanings
 
 
 def removed(root: Path) -> list[Path]:
@@ -25,7 +22,9 @@ def removed(root: Path) -> list[Path]:
         stage: LEVELS.get(stage, "experiment")
         for stage in (*STAGES, "raw", "provenance", "tracking")
         if stage != "report"
-    } | {f"report/{table}": "experiment" for table in TABLES}
+    }
+    # Tables with a file for each experiment: DVC would go on showing those that are gone.
+    kinds |= {f"report/{table.name}": "experiment" for table in (results / "report").glob("[!.]*/")}
     return sorted(
         path
         for name, kind in kinds.items()
@@ -49,10 +48,4 @@ def _is_known(config: Path, kind: str, path: Path) -> bool:
     if kind != "tensors":
         # What comes after ~ names the overrides of one run.
         return (config / kind / f"{name.split('~')[0]}.yaml").is_file()
-    # Both parts may have hyphens of their own.
-    parts = name.split("-")
-    pairs = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(1, len(parts))]
-    return any(
-        (config / f"data/{data}.yaml").is_file() and (config / f"tensors/{tensors}.yaml").is_file()
-        for data, tensors in pairs
-    )
+    return bool(meanings(config, name))

@@ -81,9 +81,7 @@ def select_trial(section: SelectSection, trials: Path, tensors: Path, out: Path)
     )
 
 
-def check_recorded_metric(
-    trial: Path, record: dict[str, Any], monitor: str, measured: float, close: float = 0.0
-) -> None:
+def check_recorded_metric(trial: Path, record: dict[str, Any], monitor: str, measured: float, close: float) -> None:
     """Stop if the curve says another value than the weights give, as it does when a metric carries state over.
 
     Args:

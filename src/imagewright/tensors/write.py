@@ -81,9 +81,8 @@ def write_tensors(section: TensorsSection, raw: Path, index: Path, out: Path, wo
         workers: processes; the result does not depend on it.
 
     Raises:
-        DataError: a file can no longer be decoded.
+        DataError: a file can no longer be decoded, or a class of the masks is gone at the stored size.
         EvidenceError: what was stored is not what the raw files hold.
-        DataError: a class of the masks is gone at the stored size.
     """
     report = read_json(index / "report.json")
     rows = pd.read_parquet(index / "index.parquet")
